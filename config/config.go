@@ -1,0 +1,272 @@
+// Package config describes a Lettergate deployment: one YAML file, every key
+// also as an environment variable, secrets also from files.
+//
+// [Load] puts the layers together (defaults, file, environment, secret files) and
+// reports every fault at once, each with its place, what is wrong and what would be
+// right. A program that embeds the provider may also fill a Config by hand, as a
+// plain struct: provider.New calls [Config.WithDefaults] and [Config.Validate].
+//
+// The package's invariants: what Load returns is complete and valid; the zero value
+// of each field is the safe choice or stands for the default that the field names;
+// what is unsafe is called insecure_ and refused for an https issuer; and no [Secret]
+// is ever printed.
+//
+// The scheme of the issuer is the one switch: http, which only a loopback host can
+// have, is a development server that needs nothing else; https has to have secrets
+// and a way for mail to leave.
+package config
+
+// A Config is one deployment. It is plain data: copy it freely, and do not change
+// it after it was handed to provider.New.
+type Config struct {
+	// Issuer is the public URL of this identity provider, exactly as clients and
+	// tokens name it: https, or http on a loopback host. It may have a path; it
+	// has no query, fragment or trailing slash. Default http://localhost:8080.
+	Issuer string `yaml:"issuer" validate:"required,issuer"`
+
+	// Listen is the address that the lettergate command serves on, host:port, or
+	// :port for all addresses. Default localhost:8080, or where an http Issuer
+	// points. Embedding programs serve as they like.
+	Listen string `yaml:"listen" validate:"required,listen"`
+
+	// DataDir is where the embedded store and, with an http Issuer and no Secrets,
+	// a generated secret live. Default "lettergate-data".
+	DataDir string `yaml:"data_dir" validate:"required"`
+
+	// Secrets are what every derived and sealed value comes from. The first makes
+	// new values, the others are accepted as long as they are listed. Required
+	// for an https Issuer.
+	Secrets []SecretKey `yaml:"secrets" validate:"dive"`
+
+	// TrustedProxies are the networks (CIDR) whose X-Forwarded-For is believed.
+	// Default none.
+	TrustedProxies []string `yaml:"trusted_proxies" validate:"unique,dive,network"`
+
+	// Storage says where state is kept.
+	Storage Storage `yaml:"storage"`
+	// Mail says how mail leaves.
+	Mail Mail `yaml:"mail"`
+	// Verification is about emailed codes.
+	Verification Verification `yaml:"verification"`
+	// Limits bound how often codes are tried and sent.
+	Limits Limits `yaml:"limits"`
+	// Tokens are the lives of codes and tokens.
+	Tokens Tokens `yaml:"tokens"`
+	// Sessions are the lives of signed-in browsers.
+	Sessions Sessions `yaml:"sessions"`
+	// Keys are about signing keys.
+	Keys Keys `yaml:"keys"`
+	// Pages are what people see.
+	Pages Pages `yaml:"pages"`
+	// Clients are the applications that may use this provider. Default none.
+	Clients []Client `yaml:"clients" validate:"dive"`
+}
+
+// A SecretKey is one secret of the deployment.
+type SecretKey struct {
+	// ID marks what was made with this secret. Never reuse one for another value.
+	ID string `yaml:"id" validate:"required,max=64,key_id"`
+	// Value is at least 32 characters from a random source.
+	Value Secret `yaml:"value" validate:"required,min=32"`
+}
+
+// Storage says where state is kept.
+type Storage struct {
+	// URL is sqlite:///absolute/path.db or sqlite:relative.db (relative to
+	// DataDir). Default sqlite:lettergate.db.
+	URL Secret `yaml:"url" validate:"required,storage_url"`
+}
+
+// Mail says how mail leaves. Without a Host, an http issuer shows its mail on the
+// development mailbox page and an https issuer is refused.
+type Mail struct {
+	// From is the sender, "name <address>" or a bare address.
+	// Required for an https issuer; default "Lettergate <no-reply@localhost>" for an
+	// http one.
+	From string `yaml:"from" validate:"omitempty,mail_from"`
+	// Host is the SMTP server. Required for an https issuer.
+	Host string `yaml:"host" validate:"omitempty,host"`
+	// Port is 465 for ssl, 587 for starttls and 25 for InsecurePlaintext by default.
+	Port int `yaml:"port" validate:"min=0,max=65535"`
+	// Security is ssl (TLS from the first byte) or starttls (TLS required before
+	// anything is said). Default starttls. Nothing else exists but
+	// InsecurePlaintext.
+	Security string `yaml:"security" validate:"omitempty,oneof=ssl starttls"`
+	// Username and Password go together; without them nobody signs in to the Host.
+	Username string `yaml:"username" validate:"text"`
+	// Password is for Username.
+	Password Secret `yaml:"password"`
+	// CAFile is a PEM file of authorities to trust instead of the system's.
+	CAFile string `yaml:"ca_file"`
+	// InsecurePlaintext sends without TLS. Only to a Host on this machine, and
+	// refused for an https issuer.
+	InsecurePlaintext bool `yaml:"insecure_plaintext"`
+}
+
+// Verification is about emailed codes.
+type Verification struct {
+	// Digits is the length of a code, 6 to 10. Default 6.
+	Digits int `yaml:"digits" validate:"min=6,max=10"`
+	// Lifetime is how long a code can be used, at most 10m. Default 10m.
+	Lifetime Duration `yaml:"lifetime" validate:"min_duration=1m,max_duration=10m"`
+}
+
+// Limits bound how often codes are tried and sent.
+type Limits struct {
+	// Profile is production or development, which allows 100 times as much per
+	// source and is refused for an https issuer. Default development for an http
+	// issuer, production for an https one.
+	Profile string `yaml:"profile" validate:"oneof=production development"`
+	// TriesPerVerification is how many wrong codes end one verification. Default 5.
+	TriesPerVerification int `yaml:"tries_per_verification" validate:"min=1,max=10"`
+	// TriesPerAccount is how many wrong codes one address takes in 24 hours, over
+	// all its verifications. Default 10.
+	TriesPerAccount int `yaml:"tries_per_account" validate:"min=1,max=100"`
+	// TriesPerSource is how many tries one network (IPv4 address, IPv6 /64) has
+	// in 10 minutes. Default 20.
+	TriesPerSource int `yaml:"tries_per_source" validate:"min=1"`
+}
+
+// Tokens are the lives of codes and tokens.
+type Tokens struct {
+	// Code is how long an authorization code can be exchanged. Default 60s.
+	Code Duration `yaml:"code" validate:"min_duration=10s,max_duration=60s"`
+	// AccessToken is the life of an access token. Default 10m.
+	AccessToken Duration `yaml:"access_token" validate:"min_duration=1m,max_duration=24h"`
+	// IDToken is the life of an ID token. Default 10m.
+	IDToken Duration `yaml:"id_token" validate:"min_duration=1m,max_duration=24h"`
+	// RefreshIdle is how long a refresh token can be used; each use gives a new
+	// one. At most RefreshMax. Default 30d.
+	RefreshIdle Duration `yaml:"refresh_idle" validate:"min_duration=1h"`
+	// RefreshMax is how long after the sign-in refresh tokens are given. Default
+	// 90d.
+	RefreshMax Duration `yaml:"refresh_max" validate:"min_duration=1h"`
+	// RefreshGrace is how long a rotated refresh token still gets the family's
+	// current one, counted from its own rotation. 0s ([Off]) is strict: any second
+	// use ends the family. Default 60s.
+	RefreshGrace Duration `yaml:"refresh_grace" validate:"min_duration=0s,max_duration=5m"`
+}
+
+// Sessions are the lives of signed-in browsers.
+type Sessions struct {
+	// Idle is how long a browser that does nothing stays signed in, at most Max.
+	// Default 12h.
+	Idle Duration `yaml:"idle" validate:"min_duration=1m"`
+	// Max is how long any browser stays signed in. Default 30d.
+	Max Duration `yaml:"max" validate:"min_duration=1m"`
+}
+
+// Keys are about signing keys.
+type Keys struct {
+	// RotateEvery is how long a key signs before the next one takes over: at least
+	// twice JWKSMaxAge, or 0s ([Off]) for ever. Default 90d.
+	RotateEvery Duration `yaml:"rotate_every" validate:"min_duration=0s"`
+	// JWKSMaxAge is how long clients may cache the key set. Default 5m.
+	JWKSMaxAge Duration `yaml:"jwks_max_age" validate:"min_duration=1m,max_duration=24h"`
+}
+
+// Pages is what people see.
+type Pages struct {
+	// Name is what the provider calls itself. Default "Lettergate".
+	Name string `yaml:"name" validate:"required,max=64,text"`
+}
+
+// The token endpoint's client authentication methods.
+const (
+	AuthMethodNone  = "none"
+	AuthMethodBasic = "client_secret_basic"
+	AuthMethodPost  = "client_secret_post"
+)
+
+// The mail securities.
+const (
+	MailSSL      = "ssl"
+	MailStartTLS = "starttls"
+)
+
+// The limit profiles.
+const (
+	ProfileProduction  = "production"
+	ProfileDevelopment = "development"
+)
+
+// The PKCE policies.
+const (
+	PKCERequired = "required"
+	PKCEOptional = "optional"
+)
+
+// The access token formats.
+const (
+	AccessTokenJWT    = "jwt"
+	AccessTokenOpaque = "opaque"
+)
+
+// The grant types.
+const (
+	GrantAuthorizationCode = "authorization_code"
+	GrantRefreshToken      = "refresh_token"
+	GrantClientCredentials = "client_credentials"
+	GrantEmailCaptcha      = "urn:lettergate:params:oauth:grant-type:email-captcha"
+)
+
+// A Client is an application that may use this provider (RFC 7591 names where it
+// has one).
+type Client struct {
+	// ID is the client's identifier: 1 to 100 visible ASCII characters that do not
+	// begin with "client:".
+	ID string `yaml:"client_id" validate:"required,client_id"`
+	// Name is what people read when they are asked about the client. Default the
+	// ID.
+	Name string `yaml:"client_name" validate:"max=100,text"`
+
+	// Secrets make the client confidential; up to two are live at once, so that
+	// they can be changed without an outage. At least 32 characters each, from a
+	// random source: they are compared as SHA-256, which suits nothing shorter.
+	Secrets []Secret `yaml:"client_secrets" validate:"max=2,dive,min=32"`
+
+	// TokenEndpointAuthMethod is none, client_secret_basic or client_secret_post.
+	// Default none without Secrets and client_secret_basic with them.
+	TokenEndpointAuthMethod string `yaml:"token_endpoint_auth_method" validate:"omitempty,oneof=none client_secret_basic client_secret_post"`
+
+	// FirstParty clients belong to the operator: people are not asked whether
+	// they allow them.
+	FirstParty bool `yaml:"first_party"`
+
+	// SignUp lets an address that is seen for the first time become an account.
+	SignUp bool `yaml:"sign_up"`
+
+	// RedirectURIs are matched exactly, except that the port of an http loopback
+	// address literal is free (RFC 8252 section 7.3). Each is https, http on a
+	// loopback host, or has a private-use scheme such as com.example.app:/callback.
+	// At least one is required for the grant type authorization_code.
+	RedirectURIs []string `yaml:"redirect_uris" validate:"unique,dive,redirect_uri"`
+
+	// PostLogoutRedirectURIs are where a browser may be sent after signing out, as
+	// strict as RedirectURIs.
+	PostLogoutRedirectURIs []string `yaml:"post_logout_redirect_uris" validate:"unique,dive,redirect_uri"`
+
+	// GrantTypes default to authorization_code.
+	GrantTypes []string `yaml:"grant_types" validate:"unique,dive,oneof=authorization_code refresh_token client_credentials urn:lettergate:params:oauth:grant-type:email-captcha"`
+
+	// Scopes are all that the client may ask for. Default "openid".
+	Scopes []string `yaml:"scopes" validate:"unique,dive,scope"`
+
+	// Audiences are the resources that access tokens are for when a request names
+	// none, and all that a request may name. Default the issuer.
+	Audiences []string `yaml:"audiences" validate:"unique,dive,required,max=255,text"`
+
+	// Origins are the web origins that may call the token, userinfo, revocation
+	// and verification endpoints from a browser: https, or http on a loopback host.
+	// Default none.
+	Origins []string `yaml:"origins" validate:"unique,dive,web_origin"`
+
+	// PKCE is required (the default) or, for a confidential client only, optional.
+	PKCE string `yaml:"pkce" validate:"omitempty,oneof=required optional"`
+
+	// AccessTokenFormat is jwt (RFC 9068, the default) or opaque.
+	AccessTokenFormat string `yaml:"access_token_format" validate:"omitempty,oneof=jwt opaque"`
+
+	// IDTokenSignedResponseAlg is RS256 (the default), ES256, PS256 or EdDSA.
+	IDTokenSignedResponseAlg string `yaml:"id_token_signed_response_alg" validate:"omitempty,oneof=RS256 ES256 PS256 EdDSA"`
+}
