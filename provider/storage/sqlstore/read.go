@@ -1,0 +1,190 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"encoding/base64"
+	"encoding/binary"
+	"fmt"
+	"math"
+	"strings"
+	"time"
+
+	"github.com/lettergate/lettergate/provider/storage"
+)
+
+// selectPage walks one group in its order. The row comparison is what makes a
+// page begin exactly behind the one before, however many have the same sort.
+const selectPage = `SELECT r.kind, r.id, r.version, r.sort, r.expires, r.groups, r.value
+	FROM members m JOIN records r ON r.kind = m.kind AND r.id = m.id
+	WHERE m.name = $1 AND (m.sort, m.kind, m.id) > ($2, $3, $4) AND m.sort <= $5
+		AND (r.expires IS NULL OR r.expires > $6)
+	ORDER BY m.sort, m.kind, m.id LIMIT $7`
+
+const defaultPage = 100
+
+var errCursor = fmt.Errorf("%w: the page begins at no place that List returned", storage.ErrInvalid)
+
+// selectKeys returns the statement that reads n keys, each row with its place.
+func selectKeys(n int) string {
+	var b strings.Builder
+	for i := range n {
+		if i > 0 {
+			b.WriteString(" UNION ALL ")
+		}
+		fmt.Fprintf(&b, "SELECT %d, version, sort, expires, groups, value FROM records WHERE kind = $%d AND id = $%d", i, 2*i+1, 2*i+2)
+	}
+	return b.String()
+}
+
+// Get implements [storage.Store].
+func (s *Store) Get(ctx context.Context, keys ...storage.Key) ([]storage.Record, error) {
+	if len(keys) > storage.MaxKeys {
+		return nil, fmt.Errorf("%w: get of %d keys", storage.ErrInvalid, len(keys))
+	}
+	args := make([]any, 0, 2*len(keys))
+	for _, k := range keys {
+		if err := k.Check(); err != nil {
+			return nil, err
+		}
+		if k.Kind == storage.Counter {
+			return nil, fmt.Errorf("%w: a counter is not a record", storage.ErrInvalid)
+		}
+		args = append(args, string(k.Kind), []byte(k.ID))
+	}
+	if err := s.usable(ctx); err != nil {
+		return nil, err
+	}
+	records := make([]storage.Record, len(keys))
+	if len(keys) == 0 {
+		return records, nil
+	}
+	stmt, err := s.getStmt(len(keys))
+	if err != nil {
+		return nil, fault(ctx, err)
+	}
+	rows, err := stmt.QueryContext(ctx, args...)
+	if err != nil {
+		return nil, fault(ctx, err)
+	}
+	defer rows.Close()
+	now := s.now()
+	for rows.Next() {
+		var i int
+		var row row
+		if err := rows.Scan(&i, &row.version, &row.sort, &row.expires, &row.groups, &row.value); err != nil {
+			return nil, fault(ctx, err)
+		}
+		if row.expires == nil || *row.expires > now.UnixMilli() {
+			records[i] = row.record(keys[i])
+		}
+	}
+	return records, fault(ctx, rows.Err())
+}
+
+// getStmt returns the prepared statement for n keys. Few of them are ever needed.
+func (s *Store) getStmt(n int) (*sql.Stmt, error) {
+	g := &s.gets[n]
+	g.once.Do(func() {
+		// Not the caller's ctx: the statement is for everybody.
+		g.stmt, g.err = s.read.PrepareContext(context.Background(), selectKeys(n))
+	})
+	return g.stmt, g.err
+}
+
+// List implements [storage.Store].
+func (s *Store) List(ctx context.Context, group string, page storage.Page) ([]storage.Record, string, error) {
+	if err := storage.CheckGroup(group); err != nil {
+		return nil, "", err
+	}
+	limit, until := page.Limit, page.Until
+	if limit == 0 {
+		limit = defaultPage
+	}
+	if limit < 0 || limit > storage.MaxPage {
+		return nil, "", fmt.Errorf("%w: page of %d records", storage.ErrInvalid, limit)
+	}
+	if until == 0 {
+		until = math.MaxInt64
+	}
+	after, err := parseCursor(page.After)
+	if err != nil {
+		return nil, "", err
+	}
+	if err := s.usable(ctx); err != nil {
+		return nil, "", err
+	}
+	rows, err := s.pages.QueryContext(ctx, []byte(group), after.sort, string(after.kind), []byte(after.id), until, s.now().UnixMilli(), limit)
+	if err != nil {
+		return nil, "", fault(ctx, err)
+	}
+	defer rows.Close()
+	records := make([]storage.Record, 0, min(limit, defaultPage))
+	for rows.Next() {
+		var key storage.Key
+		var row row
+		if err := rows.Scan(&key.Kind, &key.ID, &row.version, &row.sort, &row.expires, &row.groups, &row.value); err != nil {
+			return nil, "", fault(ctx, err)
+		}
+		records = append(records, row.record(key))
+	}
+	if err := rows.Err(); err != nil {
+		return nil, "", fault(ctx, err)
+	}
+	next := ""
+	if len(records) == limit {
+		last := records[limit-1]
+		next = cursor{last.Sort, last.Key.Kind, last.Key.ID}.String()
+	}
+	return records, next, nil
+}
+
+// A row is a record as it is stored.
+type row struct {
+	version []byte
+	sort    int64
+	expires *int64
+	groups  []byte
+	value   []byte
+}
+
+func (r row) record(key storage.Key) storage.Record {
+	rec := storage.Record{Key: key, Groups: groupNames(r.groups), Sort: r.sort, Value: r.value}
+	copy(rec.Version[:], r.version)
+	if r.expires != nil {
+		rec.Expires = time.UnixMilli(*r.expires).UTC()
+	}
+	return rec
+}
+
+// A cursor is the place of the last record of a page.
+type cursor struct {
+	sort int64
+	kind storage.Kind
+	id   string
+}
+
+// String returns the cursor as List hands it out.
+func (c cursor) String() string {
+	b := binary.BigEndian.AppendUint64(nil, uint64(c.sort))
+	b = append(b, c.kind...)
+	b = append(b, 0)
+	return base64.RawURLEncoding.EncodeToString(append(b, c.id...))
+}
+
+// parseCursor returns the place that s names; that of "" is before all others.
+func parseCursor(s string) (cursor, error) {
+	if s == "" {
+		return cursor{sort: math.MinInt64}, nil
+	}
+	b, err := base64.RawURLEncoding.Strict().DecodeString(s)
+	if err != nil || len(b) < 8 {
+		return cursor{}, errCursor
+	}
+	kind, id, ok := strings.Cut(string(b[8:]), "\x00")
+	c := cursor{int64(binary.BigEndian.Uint64(b)), storage.Kind(kind), id}
+	if err := (storage.Key{Kind: c.kind, ID: c.id}).Check(); !ok || err != nil {
+		return cursor{}, errCursor
+	}
+	return c, nil
+}
