@@ -1,0 +1,88 @@
+package middleware_test
+
+import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+)
+
+const api = "https://api.example"
+
+// An issuer is a small authorization server on a loopback port: metadata, a key
+// set, and tokens on request. It answers 503 while it is down.
+type issuer struct {
+	url    string
+	down   atomic.Bool
+	signer jose.Signer
+	close  func()
+}
+
+func newIssuer() *issuer {
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		panic(err)
+	}
+	options := (&jose.SignerOptions{}).WithType("at+jwt").WithHeader("kid", "k1")
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.EdDSA, Key: private}, options)
+	if err != nil {
+		panic(err)
+	}
+	i := &issuer{signer: signer}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /.well-known/openid-configuration", func(w http.ResponseWriter, r *http.Request) {
+		json.NewEncoder(w).Encode(map[string]string{"issuer": i.url, "jwks_uri": i.url + "/keys"})
+	})
+	mux.HandleFunc("GET /keys", func(w http.ResponseWriter, r *http.Request) {
+		json.NewEncoder(w).Encode(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: public, KeyID: "k1", Algorithm: "EdDSA", Use: "sig"}}})
+	})
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if i.down.Load() {
+			http.Error(w, "down", http.StatusServiceUnavailable)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	}))
+	i.url, i.close = server.URL, server.Close
+	return i
+}
+
+// token returns a token for api with scope, changed by changes.
+func (i *issuer) token(scope string, changes map[string]any) string {
+	claims := map[string]any{
+		"iss": i.url, "sub": "user-1", "aud": api, "client_id": "app", "jti": "token-1", "scope": scope,
+		"iat": time.Now().Unix(), "exp": time.Now().Add(10 * time.Minute).Unix(),
+	}
+	for name, value := range changes {
+		claims[name] = value
+	}
+	payload, err := json.Marshal(claims)
+	if err != nil {
+		panic(err)
+	}
+	signed, err := i.signer.Sign(payload)
+	if err != nil {
+		panic(err)
+	}
+	token, err := signed.CompactSerialize()
+	if err != nil {
+		panic(err)
+	}
+	return token
+}
+
+// send sends a request with the given Authorization headers through h.
+func send(t *testing.T, h http.Handler, target string, authorization ...string) *httptest.ResponseRecorder {
+	t.Helper()
+	r := httptest.NewRequest("GET", target, nil).WithContext(t.Context())
+	r.Header["Authorization"] = authorization
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w
+}

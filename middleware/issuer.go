@@ -1,0 +1,28 @@
+package middleware
+
+import "github.com/lettergate/lettergate/oauth"
+
+// ForIssuer returns a verifier for the access tokens of one issuer, with the
+// defaults of package oauth: tokens are verified here, with the keys that the
+// issuer publishes, and no request is made before the first token arrives. So
+// the program starts while the issuer is down, and answers 503 until it is up.
+//
+// The issuer is its exact name, an https URL or an http one on a loopback host.
+// The audiences are the names of this service; a token has to carry one of them,
+// and at least one is required. An issuer that was not told which service a
+// token is for may name itself as the audience: to accept such tokens too, say
+// the issuer here again. The error tells which of them is not acceptable.
+//
+// For other settings, put [oauth.NewRemoteKeys] and [oauth.NewJWTVerifier]
+// together, which is all that ForIssuer does.
+func ForIssuer(issuer string, audiences ...string) (oauth.Verifier, error) {
+	keys, err := oauth.NewRemoteKeys(oauth.RemoteConfig{Issuer: issuer})
+	if err != nil {
+		return nil, err
+	}
+	v, err := oauth.NewJWTVerifier(oauth.JWTConfig{Issuer: issuer, Audiences: audiences}, keys)
+	if err != nil {
+		return nil, err
+	}
+	return v, nil
+}

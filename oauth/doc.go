@@ -1,0 +1,23 @@
+// Package oauth is the vocabulary that an identity provider, the services that
+// accept its tokens and the programs that ask for them have in common: scopes,
+// error codes, server metadata, and the check of an access token.
+//
+// Its invariant: an [AccessToken] that this package returns was signed by a key
+// of the issuer, names this service as audience, is valid at the time of the
+// check, and cannot be changed by anybody who holds it. Everything that goes
+// into that check was written by a stranger and is treated so: sizes are
+// bounded before anything is decoded, JSON is read strictly (names match
+// exactly, no member twice), and one token has one spelling.
+//
+// A token's way through the package: [JWTVerifier.Verify] takes it apart, looks
+// at what is cheap to see, asks its [KeySource] for the key, checks the
+// signature over the bytes that arrived, and only then believes the claims. The
+// usual source is [RemoteKeys], which reads the issuer's keys over HTTP and
+// keeps them through rotations and outages.
+//
+// Whether a token was bad ([ErrInvalidToken]) or could not be judged
+// ([ErrUnavailable]) is never mixed up: the first tells a client to throw its
+// token away, the second to come back with it.
+//
+// The package imports the standard library and go-jose, nothing else.
+package oauth

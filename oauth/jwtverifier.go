@@ -1,0 +1,266 @@
+package oauth
+
+import (
+	"context"
+	"crypto"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+const (
+	maxTokenBytes = 16 << 10
+	maxKeyIDBytes = 256
+
+	defaultLeeway = 30 * time.Second
+	maxLeeway     = time.Minute
+)
+
+// A KeySource knows the public keys of one issuer.
+type KeySource interface {
+	// Key returns the key called kid that verifies signatures by alg (a name of
+	// RFC 7518 section 3.1): an *ecdsa.PublicKey, *rsa.PublicKey or
+	// ed25519.PublicKey, which nobody changes from then on. Without such a key
+	// the error is [ErrUnknownKey]. Any other error means that the source cannot
+	// tell. Key is called with a kid that a stranger chose, at most 256 bytes of
+	// it, and at the same time by many goroutines.
+	Key(ctx context.Context, kid, alg string) (crypto.PublicKey, error)
+}
+
+// JWTConfig says which tokens a [JWTVerifier] accepts.
+type JWTConfig struct {
+	// Issuer is compared with "iss" byte by byte. Required.
+	Issuer string
+	// Audiences are the names of this service. A token has to name one of them
+	// in "aud". At least one is required: a service without a name would accept
+	// tokens meant for any other.
+	Audiences []string
+	// Algorithms are the signature algorithms allowed. Default ES256, RS256,
+	// PS256 and EdDSA; also known are ES384, ES512, RS384, RS512, PS384, PS512.
+	Algorithms []string
+	// Leeway is how far the issuer's clock may be off when times are compared.
+	// Default 30 s, at most 60 s.
+	Leeway time.Duration
+	// Now is the clock. Default time.Now.
+	Now func() time.Time
+}
+
+// A JWTVerifier verifies JWT access tokens as RFC 9068 section 4 asks, without a
+// call to anybody unless its key source makes one. It accepts no other kind of
+// JWT, in particular no ID token, and no token that is bound to a key of its
+// bearer ("cnf"), because it cannot see the proof. It is a [Verifier].
+type JWTVerifier struct {
+	issuer     string
+	audiences  []string
+	algorithms map[string]algorithm
+	leeway     time.Duration
+	now        func() time.Time
+	keys       KeySource
+}
+
+// NewJWTVerifier returns a verifier for cfg that gets its keys from keys, or an
+// error that says which setting is wrong. It makes no request.
+func NewJWTVerifier(cfg JWTConfig, keys KeySource) (*JWTVerifier, error) {
+	v := &JWTVerifier{
+		issuer:     cfg.Issuer,
+		audiences:  slices.Clone(cfg.Audiences),
+		algorithms: make(map[string]algorithm),
+		leeway:     cfg.Leeway,
+		now:        cfg.Now,
+		keys:       keys,
+	}
+	if keys == nil {
+		return nil, errors.New("oauth: a JWT verifier needs a key source")
+	}
+	if v.issuer == "" {
+		return nil, errors.New("oauth: a JWT verifier needs an issuer")
+	}
+	if len(v.audiences) == 0 || slices.Contains(v.audiences, "") {
+		return nil, errors.New("oauth: a JWT verifier needs at least one audience, none of them empty")
+	}
+	names := cfg.Algorithms
+	if len(names) == 0 {
+		names = []string{"ES256", "RS256", "PS256", "EdDSA"}
+	}
+	for _, name := range names {
+		a, ok := algorithms[name]
+		if !ok {
+			return nil, fmt.Errorf("oauth: unknown signature algorithm %q", name)
+		}
+		v.algorithms[name] = a
+	}
+	if v.leeway == 0 {
+		v.leeway = defaultLeeway
+	}
+	if v.leeway < 0 || v.leeway > maxLeeway {
+		return nil, fmt.Errorf("oauth: leeway %v is not between 0 and %v", v.leeway, maxLeeway)
+	}
+	if v.now == nil {
+		v.now = time.Now
+	}
+	return v, nil
+}
+
+// Verify implements [Verifier]. What costs least is checked first: size, form,
+// header, issuer and expiry, and only then is a key looked for and the signature
+// checked. Nothing that the token claims is used before that for more than a
+// comparison, except the key's name.
+func (v *JWTVerifier) Verify(ctx context.Context, token string) (*AccessToken, error) {
+	parts, err := splitToken(token)
+	if err != nil {
+		return nil, invalid(err)
+	}
+	kid, alg, err := v.checkHeader(parts.header)
+	if err != nil {
+		return nil, invalid(err)
+	}
+	claims, err := parseMembers(parts.payload)
+	if err != nil {
+		return nil, invalid(fmt.Errorf("claims: %w", err))
+	}
+	now := v.now()
+	if err := v.checkBeforeSignature(claims, now); err != nil {
+		return nil, invalid(err)
+	}
+	key, err := v.keys.Key(ctx, kid, alg)
+	if err != nil {
+		return nil, keyError(ctx, err)
+	}
+	if !v.algorithms[alg].verify(key, parts.signed, parts.signature) {
+		return nil, invalid(errors.New("the signature is wrong"))
+	}
+	t, err := v.checkClaims(claims, now)
+	if err != nil {
+		return nil, invalid(err)
+	}
+	return t, nil
+}
+
+// checkHeader returns the key and the algorithm that the token names. Members
+// that bring or point to a key (jwk, jku, x5c, x5u) are not looked at: keys come
+// from the issuer only.
+func (v *JWTVerifier) checkHeader(header []byte) (kid, alg string, err error) {
+	m, err := parseMembers(header)
+	if err != nil {
+		return "", "", fmt.Errorf("header: %w", err)
+	}
+	// RFC 9068 section 4. This keeps out ID tokens, logout tokens and whatever
+	// else the issuer signs with the same keys.
+	typ := m.text("typ")
+	if m.err == nil && !strings.EqualFold(typ, "at+jwt") && !strings.EqualFold(typ, "application/at+jwt") {
+		return "", "", errors.New("header: typ is not at+jwt")
+	}
+	// We understand no extension (RFC 7515 section 4.1.11), and b64 would
+	// change which bytes are signed (RFC 7797).
+	if m.has("crit") || m.has("b64") {
+		return "", "", errors.New("header: crit or b64 is not supported")
+	}
+	alg, kid = m.text("alg"), m.text("kid")
+	if m.err != nil {
+		return "", "", fmt.Errorf("header: %w", m.err)
+	}
+	if _, ok := v.algorithms[alg]; !ok {
+		return "", "", errors.New("header: alg is not allowed")
+	}
+	if len(kid) > maxKeyIDBytes || strings.ContainsFunc(kid, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		return "", "", errors.New("header: kid is too long or has control characters")
+	}
+	return kid, alg, nil
+}
+
+// checkBeforeSignature turns away the tokens of other issuers and the storm of
+// expired ones. The claims are not proven yet, so it only ever refuses.
+func (v *JWTVerifier) checkBeforeSignature(claims *members, now time.Time) error {
+	issuer, expires := claims.text("iss"), claims.date("exp")
+	switch {
+	case claims.err != nil:
+		return claims.err
+	case issuer != v.issuer:
+		return errors.New("iss is another issuer")
+	case !now.Before(expires.Add(v.leeway)):
+		return errors.New("the token has expired")
+	}
+	return nil
+}
+
+// checkClaims checks the rest, on claims that the issuer signed.
+func (v *JWTVerifier) checkClaims(claims *members, now time.Time) (*AccessToken, error) {
+	t, err := newAccessToken(claims)
+	if err != nil {
+		return nil, err
+	}
+	latest := now.Add(v.leeway)
+	if t.issuedAt.After(latest) {
+		return nil, errors.New("iat is in the future")
+	}
+	if claims.has("nbf") {
+		if notBefore := claims.date("nbf"); claims.err != nil {
+			return nil, claims.err
+		} else if notBefore.After(latest) {
+			return nil, errors.New("nbf is in the future")
+		}
+	}
+	if !slices.ContainsFunc(v.audiences, t.HasAudience) {
+		return nil, errors.New("aud is another service")
+	}
+	// A token bound to its bearer's key must not pass without the proof (RFC
+	// 7800 section 3.1, RFC 8705, RFC 9449 section 7.2), of whatever kind.
+	if claims.has("cnf") {
+		return nil, errors.New("the token is bound to a key by cnf and came without proof")
+	}
+	return t, nil
+}
+
+// tokenParts are the decoded parts of a compact JWS (RFC 7515 section 7.1).
+type tokenParts struct {
+	header, payload, signature []byte
+	signed                     []byte // header and payload as they arrived
+}
+
+// splitToken takes a token apart. One token has one spelling: Go's decoder would
+// skip CR and LF and, unless strict, ignore the unused bits of a part's last
+// character, and whoever remembers tokens by their bytes could be walked around.
+func splitToken(token string) (tokenParts, error) {
+	if len(token) > maxTokenBytes {
+		return tokenParts{}, errors.New("the token is too long")
+	}
+	header, rest, ok1 := strings.Cut(token, ".")
+	payload, signature, ok2 := strings.Cut(rest, ".")
+	// A third dot ends up in the signature, which is then not base64url.
+	if !ok1 || !ok2 || strings.ContainsAny(token, "\r\n") {
+		return tokenParts{}, errors.New("the token is not three parts")
+	}
+	var p tokenParts
+	for _, part := range []struct {
+		to   *[]byte
+		from string
+	}{{&p.header, header}, {&p.payload, payload}, {&p.signature, signature}} {
+		decoded, err := base64.RawURLEncoding.Strict().DecodeString(part.from)
+		if err != nil {
+			return tokenParts{}, errors.New("a part of the token is not base64url")
+		}
+		*part.to = decoded
+	}
+	p.signed = []byte(token[:len(header)+1+len(payload)])
+	return p, nil
+}
+
+func invalid(reason error) error { return fmt.Errorf("%w: %w", ErrInvalidToken, reason) }
+
+// keyError turns the error of a key source into one of Verify's. A source that
+// fails says nothing about the token, so that only an unknown key is held
+// against it.
+func keyError(ctx context.Context, err error) error {
+	switch {
+	case errors.Is(err, ErrUnknownKey):
+		return invalid(err)
+	case ctx.Err() != nil:
+		return fmt.Errorf("verify access token: %w", ctx.Err())
+	case errors.Is(err, ErrUnavailable):
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrUnavailable, err)
+}
