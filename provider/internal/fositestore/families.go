@@ -1,0 +1,121 @@
+package fositestore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/lettergate/lettergate/provider/storage"
+)
+
+// BeginActive makes the grant of an authentication that needed no code: tokens are
+// issued in the same request.
+func (u *Unit) BeginActive(g Grant) *Grant {
+	g.State = stateActive
+	return u.Create(g)
+}
+
+// Status is what the store knows of an access token.
+type Status struct {
+	Grant   *Grant // nil when the grant is gone, or the token has none
+	Revoked bool   // the token itself was revoked
+}
+
+// Status reads, in one round trip, the grant and the revocation of an access
+// token. grantID is "" for a token without a grant.
+func (s *Store) Status(ctx context.Context, grantID, jti string) (Status, error) {
+	keys := []storage.Key{{Kind: storage.Revoked, ID: jti}}
+	if grantID != "" {
+		keys = append(keys, storage.Key{Kind: storage.Grant, ID: grantID})
+	}
+	records, err := s.records.Get(ctx, keys...)
+	if err != nil {
+		return Status{}, fmt.Errorf("read token status: %w", err)
+	}
+	st := Status{Revoked: !records[0].IsZero()}
+	if len(records) > 1 && !records[1].IsZero() {
+		if st.Grant, err = decodeGrant(records[1]); err != nil {
+			return Status{}, err
+		}
+	}
+	return st, nil
+}
+
+// RevokeGrant ends a grant and everything born of it, if owner accepts it.
+// It reports false when there is no such grant, or not the owner's. A refresh
+// that runs at the same time ends revoked: this retries until its own Put stands.
+func (s *Store) RevokeGrant(ctx context.Context, id string, owner func(*Grant) bool) (found bool, err error) {
+	// Revoking twice is revoking once, so a reply that was lost is answered by
+	// asking again.
+	for range 3 {
+		if found, err = s.revokeGrant(ctx, id, owner); !errors.Is(err, storage.ErrUnavailable) || ctx.Err() != nil {
+			break
+		}
+	}
+	if err != nil {
+		return false, fmt.Errorf("revoke grant: %w", err)
+	}
+	return found, nil
+}
+
+func (s *Store) revokeGrant(ctx context.Context, id string, owner func(*Grant) bool) (found bool, err error) {
+	_, err = storage.Update(ctx, s.records, storage.Key{Kind: storage.Grant, ID: id}, func(cur storage.Record) (storage.Record, error) {
+		found = false
+		if cur.IsZero() {
+			return cur, storage.ErrKeep
+		}
+		g, err := decodeGrant(cur)
+		if err != nil {
+			return cur, err
+		}
+		if !owner(g) {
+			return cur, storage.ErrKeep
+		}
+		found = true
+		if g.State == stateRevoked {
+			return cur, storage.ErrKeep
+		}
+		g.State = stateRevoked
+		return g.record(cur, storage.NewVersion())
+	})
+	return found, err
+}
+
+// RevokeToken ends one access token before its time.
+func (s *Store) RevokeToken(ctx context.Context, jti string, expires int64) error {
+	r := storage.Record{
+		Key:     storage.Key{Kind: storage.Revoked, ID: jti},
+		Value:   []byte(`{"v":1}`),
+		Version: storage.NewVersion(),
+		Expires: time.Unix(expires, 0),
+	}
+	if err := storage.Settle(ctx, s.records, r); err != nil && !errors.Is(err, storage.ErrConflict) {
+		return fmt.Errorf("revoke token: %w", err)
+	}
+	return nil // a conflict: it was revoked already
+}
+
+// RevokeSession ends the grants born in a browser session, except those that the
+// person allowed to outlive it (offline_access).
+func (s *Store) RevokeSession(ctx context.Context, sid string) error {
+	page := storage.Page{}
+	for {
+		records, next, err := s.records.List(ctx, SessionGroup(sid), page)
+		if err != nil {
+			return fmt.Errorf("list grants of a session: %w", err)
+		}
+		for _, r := range records {
+			if r.Key.Kind != storage.Grant {
+				continue
+			}
+			if _, err := s.RevokeGrant(ctx, r.Key.ID, func(g *Grant) bool { return !g.Offline() }); err != nil {
+				return err
+			}
+		}
+		if next == "" {
+			return nil
+		}
+		page.After = next
+	}
+}

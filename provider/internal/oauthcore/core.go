@@ -1,0 +1,101 @@
+package oauthcore
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/ory/fosite"
+
+	"github.com/lettergate/lettergate/config"
+	"github.com/lettergate/lettergate/oauth/emailcaptcha"
+	"github.com/lettergate/lettergate/provider/internal/fositestore"
+	"github.com/lettergate/lettergate/provider/internal/secrets"
+	"github.com/lettergate/lettergate/provider/users"
+)
+
+// ACREmail is the authentication context class of a sign-in by emailed code: one
+// factor, as strong as the mailbox.
+const ACREmail = "urn:lettergate:acr:email"
+
+// A Signer makes and checks JWTs with the provider's keys.
+type Signer interface {
+	// Sign returns claims as a compact JWS of the given algorithm and type.
+	Sign(alg, typ string, claims any) (string, error)
+	// Verify returns the payload of a JWS of ours of the given type, whatever its age.
+	Verify(token, typ string) (alg, kid string, payload []byte, err error)
+}
+
+// A Subjects finds accounts by subject.
+type Subjects interface {
+	// BySubject returns users.ErrNotFound for a subject without an account.
+	BySubject(ctx context.Context, subject string) (users.User, error)
+}
+
+// A Sessions knows which browser sessions are still open.
+type Sessions interface {
+	Alive(ctx context.Context, sid string) (bool, error)
+}
+
+// Config is what the core needs to know of the deployment.
+type Config struct {
+	Issuer string
+	Tokens config.Tokens
+	Now    func() time.Time
+	Logger *slog.Logger
+}
+
+// Deps are what the core works with. All are required.
+type Deps struct {
+	Grants   *fositestore.Store
+	Secrets  *secrets.Ring
+	Keys     Signer
+	Clients  *Clients
+	Users    Subjects
+	Sessions Sessions
+	Redeemer emailcaptcha.Redeemer
+}
+
+// A Core answers protocol requests. It is safe for concurrent use.
+type Core struct {
+	issuer  string
+	lives   config.Tokens
+	now     func() time.Time
+	log     *slog.Logger
+	secrets *secrets.Ring
+	keys    Signer
+	clients *Clients
+	users   Subjects
+	session Sessions
+	grants  *fositestore.Store
+	engine  fosite.OAuth2Provider
+	nobody  Client // what unknown clients are compared with
+}
+
+// New returns a core. It starts nothing.
+func New(cfg Config, deps Deps) (*Core, error) {
+	switch {
+	case cfg.Issuer == "", cfg.Now == nil, cfg.Logger == nil:
+		return nil, errors.New("oauthcore: Issuer, Now and Logger are required")
+	case deps.Grants == nil, deps.Secrets == nil, deps.Keys == nil, deps.Clients == nil, deps.Users == nil, deps.Sessions == nil, deps.Redeemer == nil:
+		return nil, errors.New("oauthcore: all of Deps are required")
+	}
+	c := &Core{
+		issuer: cfg.Issuer, lives: cfg.Tokens, now: cfg.Now, log: cfg.Logger,
+		secrets: deps.Secrets, keys: deps.Keys, clients: deps.Clients, users: deps.Users, session: deps.Sessions, grants: deps.Grants,
+		nobody: Client{secretHashes: [][sha256.Size]byte{{}}},
+	}
+	c.engine = newEngine(c, deps.Redeemer)
+	return c, nil
+}
+
+// Clients returns the registered clients.
+func (c *Core) Clients() *Clients { return c.clients }
+
+// Grants returns the store of grants.
+func (c *Core) Grants() *fositestore.Store { return c.grants }
+
+// subjectFor makes the sub that a client knows a person by.
+func subjectFor(_ *Client, subject string) string { return subject }
