@@ -1,0 +1,222 @@
+package interact
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/lettergate/lettergate/oauth"
+	"github.com/lettergate/lettergate/provider/internal/fositestore"
+	"github.com/lettergate/lettergate/provider/internal/oauthcore"
+	"github.com/lettergate/lettergate/provider/internal/page"
+	"github.com/lettergate/lettergate/provider/internal/session"
+	"github.com/lettergate/lettergate/provider/internal/verification"
+	"github.com/lettergate/lettergate/provider/users"
+)
+
+// maxRedirect is the longest query that a POSTed authorization request is turned
+// into.
+const maxRedirect = 8 << 10
+
+// Authorize is the authorization endpoint (RFC 6749 section 3.1). It ends in one of
+// the sign-in page, the consent page, the error page, or a redirect to the client.
+func (p *Pages) Authorize(w http.ResponseWriter, r *http.Request) {
+	params, bad := oauthcore.ReadQuery(w, r)
+	if bad != nil {
+		p.fail(p.begin(w, r, ""), bad.Status, page.WrongRequest, bad)
+		return
+	}
+	if encoded := params.Encode(); r.Method == http.MethodPost && len(encoded) <= maxRedirect {
+		// A cross-site POST brings no cookies (SameSite=Lax); asked again as a GET, the
+		// same request finds the session.
+		page.SeeOther(w, r, p.base+"/oauth2/authorize?"+encoded)
+		return
+	}
+	v := p.begin(w, r, params.Get("ui_locales"))
+	i, resumed, ok := p.interaction(v, params)
+	if !ok {
+		return
+	}
+	request, bad := p.Core.ParseAuthorize(i.Params)
+	if bad != nil {
+		p.refuse(v, request, bad)
+		return
+	}
+	who, signedIn, err := p.signedIn(r)
+	if err != nil {
+		p.outage(v, err)
+		return
+	}
+	if signedIn {
+		if err := p.Sessions.Touch(r.Context(), who.Session); err != nil {
+			p.outage(v, err)
+			return
+		}
+	}
+	p.decide(v, i, request, who, signedIn && !p.stale(request, i, who.Session, resumed))
+}
+
+// person is who is signed in to a browser.
+type person struct {
+	session.Session
+	email string
+}
+
+// signedIn returns who is signed in. A session whose account was deleted or
+// disabled meanwhile is none: its owner has to be able to sign in as somebody else.
+func (p *Pages) signedIn(r *http.Request) (person, bool, error) {
+	sess, ok, err := p.Sessions.Load(r.Context(), p.Cookies.Session(r))
+	if err != nil || !ok {
+		return person{}, false, err
+	}
+	user, err := p.Users.BySubject(r.Context(), sess.Subject)
+	switch {
+	case errors.Is(err, users.ErrNotFound):
+		return person{}, false, nil
+	case err != nil:
+		return person{}, false, err
+	}
+	return person{sess, user.Email}, !user.Disabled, nil
+}
+
+// interaction returns the request that is being made: the one in the URL, or the
+// one that a verification of this browser carries. On false the answer was given.
+func (p *Pages) interaction(v *visit, params url.Values) (i oauthcore.Interaction, resumed, ok bool) {
+	id := params.Get("resume")
+	if id == "" {
+		return p.Core.NewInteraction(params), false, true
+	}
+	view, err := p.Verifications.Load(v.r.Context(), id, v.browser)
+	if err == nil && view.Spent {
+		if i, err = oauthcore.DecodeInteraction(view.State); err == nil {
+			// A new id: going back and forth in the browser's history is a new decision.
+			asked := i.RequestedAt
+			i = p.Core.NewInteraction(i.Params)
+			i.RequestedAt = asked
+			return i, true, true
+		}
+	}
+	if err != nil && !errors.Is(err, verification.ErrNotFound) {
+		p.outage(v, err)
+	} else {
+		p.fail(v, http.StatusBadRequest, page.Expired, errors.New("no spent verification of this browser to resume"))
+	}
+	return i, false, false
+}
+
+// stale reports whether the session is not what the request asks for: too old, of
+// somebody else, or not made for this request. Times are compared in whole
+// seconds, as tokens carry them.
+func (p *Pages) stale(r *oauthcore.AuthorizeRequest, i oauthcore.Interaction, s session.Session, resumed bool) bool {
+	made := resumed && s.AuthTime.Unix() >= i.RequestedAt // by the sign-in that this request began
+	switch {
+	case r.HintSubject != "" && r.HintSubject != s.Subject:
+		return true
+	case made:
+		return false
+	case r.Prompt("login"), r.Prompt("select_account"), r.MaxAge == 0:
+		return true
+	}
+	return r.MaxAge != oauthcore.NoMaxAge && p.Now().Sub(s.AuthTime) > r.MaxAge
+}
+
+// decide answers a request that is right, for a session that is good enough or
+// not.
+func (p *Pages) decide(v *visit, i oauthcore.Interaction, r *oauthcore.AuthorizeRequest, who person, signedIn bool) {
+	asks := !r.Client.FirstParty || r.Prompt("consent")
+	switch {
+	case !signedIn && r.Prompt("none"):
+		p.refuse(v, r, oauth.NewError(oauth.CodeLoginRequired, "Nobody is signed in as the request demands."))
+	case !signedIn:
+		p.showSignIn(v, http.StatusOK, i, r, signIn{email: r.Params.Get("login_hint")})
+	case asks && r.Prompt("none"):
+		p.refuse(v, r, oauth.NewError(oauth.CodeConsentRequired, "The person has to allow this."))
+	case asks:
+		p.showConsent(v, i, r, who)
+	default:
+		p.issue(v, i, r, who.Session)
+	}
+}
+
+// refuse tells the client by redirect, or the person when there is no client that
+// could be redirected to (RFC 6749 section 4.1.2.1).
+func (p *Pages) refuse(v *visit, r *oauthcore.AuthorizeRequest, bad *oauth.Error) {
+	switch {
+	case r != nil:
+		p.Inbound.LogError(v.r, bad)
+		page.SeeOther(v.w, v.r, p.Core.ErrorRedirect(r, bad))
+	case bad.Code == oauth.CodeInvalidClient:
+		p.fail(v, http.StatusBadRequest, page.UnknownClient, bad)
+	default:
+		p.fail(v, http.StatusBadRequest, page.WrongRedirect, bad)
+	}
+}
+
+// issue sends the person back with a code.
+func (p *Pages) issue(v *visit, i oauthcore.Interaction, r *oauthcore.AuthorizeRequest, s session.Session) {
+	to, err := p.Core.IssueCode(v.r.Context(), r, oauthcore.Approval{
+		Subject: s.Subject, SessionID: s.ID, AuthTime: s.AuthTime, ACR: oauthcore.ACREmail, AMR: s.AMR, GrantID: i.ID,
+	})
+	bad := (*oauth.Error)(nil)
+	switch {
+	case errors.Is(err, fositestore.ErrExists):
+		p.fail(v, http.StatusBadRequest, page.Expired, err)
+	case errors.As(err, &bad) && bad.Status == http.StatusServiceUnavailable:
+		p.outage(v, err)
+	case errors.As(err, &bad):
+		p.refuse(v, r, bad)
+	case err != nil:
+		p.fail(v, http.StatusInternalServerError, page.Internal, err)
+	default:
+		page.SeeOther(v.w, v.r, to)
+	}
+}
+
+// showConsent asks whether the client gets what it wants.
+func (p *Pages) showConsent(v *visit, i oauthcore.Interaction, r *oauthcore.AuthorizeRequest, who person) {
+	i.Subject = who.Subject
+	sealed, err := p.Core.SealInteraction(i, v.browser)
+	if err != nil {
+		p.fail(v, http.StatusInternalServerError, page.Internal, err)
+		return
+	}
+	p.show(v, http.StatusOK, page.Consent{
+		Lang: v.lang, Client: pageClient(r), FormTargets: targets(r), Action: p.base + "/consent",
+		Hidden: p.hidden(v, page.Field{Name: "request", Value: sealed}),
+		Email:  who.email, Scopes: r.Scopes, RedirectURI: r.RedirectURI,
+	})
+}
+
+// Consent takes the answer of the consent page. It is given for one session of one
+// person: whoever else is signed in by now is asked again.
+func (p *Pages) Consent(w http.ResponseWriter, r *http.Request) {
+	v, form, ok := p.form(w, r)
+	if !ok {
+		return
+	}
+	i, err := p.Core.OpenInteraction(form.Get("request"), v.browser)
+	if err != nil {
+		p.fail(v, http.StatusBadRequest, page.Expired, err)
+		return
+	}
+	request, bad := p.Core.ParseAuthorize(i.Params)
+	if bad != nil {
+		p.refuse(v, request, bad)
+		return
+	}
+	who, signedIn, err := p.signedIn(r)
+	switch {
+	case err != nil:
+		p.outage(v, err)
+	case !signedIn || who.Subject != i.Subject:
+		p.showSignIn(v, http.StatusBadRequest, p.Core.NewInteraction(i.Params), request, signIn{problem: page.StartAgain})
+	case form.Get("decision") == "allow":
+		p.issue(v, i, request, who.Session)
+	default:
+		p.refuse(v, request, oauth.NewError(oauth.CodeAccessDenied, "The person did not allow it."))
+	}
+}
+
+// within reports how long a code still works, for the page.
+func (p *Pages) within(expires time.Time) time.Duration { return max(0, expires.Sub(p.Now())) }
