@@ -29,6 +29,11 @@ type Config struct {
 	// points. Embedding programs serve as they like.
 	Listen string `yaml:"listen" validate:"required,listen"`
 
+	// InsecureListen lets an http issuer listen on more than the loopback interface,
+	// for a container whose port is published on this machine only. Whoever reaches
+	// the port can read the development mailbox, and with it sign in as anybody.
+	InsecureListen bool `yaml:"insecure_listen"`
+
 	// DataDir is where the embedded store and, with an http Issuer and no Secrets,
 	// a generated secret live. Default "lettergate-data".
 	DataDir string `yaml:"data_dir" validate:"required"`
@@ -229,8 +234,9 @@ type Client struct {
 	// Default none without Secrets and client_secret_basic with them.
 	TokenEndpointAuthMethod string `yaml:"token_endpoint_auth_method" validate:"omitempty,oneof=none client_secret_basic client_secret_post"`
 
-	// FirstParty clients belong to the operator: people are not asked whether
-	// they allow them.
+	// FirstParty clients belong to the operator: people are not asked whether they
+	// allow them, except for a public client without an https redirect URI when it
+	// would otherwise get a code without a click (RFC 8252 section 8.6).
 	FirstParty bool `yaml:"first_party"`
 
 	// SignUp lets an address that is seen for the first time become an account.

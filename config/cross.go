@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 )
@@ -41,6 +42,9 @@ func (c Config) crossFaults() Faults {
 
 // checkDevelopment checks what even an http issuer cannot do.
 func (c Config) checkDevelopment(l *faultList) {
+	if host, _, err := net.SplitHostPort(c.Listen); err == nil && !loopbackHost(host) && !c.InsecureListen {
+		l.add("listen", "lets other machines read the mails of an http issuer; use localhost:PORT, or an https issuer (insecure_listen: true is for a container)")
+	}
 	if c.Mail.InsecurePlaintext && c.Mail.Host != "" && !loopbackHost(c.Mail.Host) {
 		l.add("mail.insecure_plaintext", "sends codes in clear to another machine; use security: starttls or ssl, or a host on this machine")
 	}
@@ -48,6 +52,9 @@ func (c Config) checkDevelopment(l *faultList) {
 
 // checkPublished checks what an https issuer has to have.
 func (c Config) checkPublished(l *faultList) {
+	if c.InsecureListen {
+		l.add("insecure_listen", "is refused for an https issuer, which may listen anywhere")
+	}
 	if len(c.Secrets) == 0 {
 		l.add("secrets", "at least one is required for an https issuer; make a value with: openssl rand -base64 48")
 	}

@@ -70,6 +70,7 @@ var deploymentFaults = []faultRow{
 	{"mapped proxy", func(c *config.Config) { c.TrustedProxies = []string{"::ffff:10.0.0.0/104"} }, `trusted_proxies[0]: "::ffff:10.0.0.0/104" is not allowed: write networks of IPv4 as in 10.0.0.0/8`},
 	{"same proxy", func(c *config.Config) { c.TrustedProxies = []string{"10.0.0.0/8", "10.0.0.0/8"} }, "trusted_proxies: lists the same value twice"},
 
+	{"insecure_listen", func(c *config.Config) { c.InsecureListen = true }, "insecure_listen: is refused for an https issuer, which may listen anywhere"},
 	{"no mail host", func(c *config.Config) { c.Mail = config.Mail{From: "a@example.com"} }, "mail.host: is required for an https issuer: sign-in codes leave by mail"},
 	{"no sender", func(c *config.Config) { c.Mail.From = "" }, "mail.from: is required for an https issuer"},
 	{"sender is no address", func(c *config.Config) { c.Mail.From = "Example" }, `mail.from: "Example" is not allowed: write name <address> or an address`},
@@ -236,7 +237,7 @@ var fileFaults = []loadRow{
 	{"unknown key", "mail: {password_file: a}", nil, "lettergate.yaml:1:8: mail.password_file: is not a known key; known are from, host, port, security, username, password, ca_file, insecure_plaintext"},
 	{"swapped letters", "mail: {prot: 1}", nil, "lettergate.yaml:1:8: mail.prot: is not a known key; did you mean port?"},
 	{"nothing more about what is no YAML", "issuer: [", []string{"LETTERGATE_ISSUER=https://id.example.com"}, `lettergate.yaml:1:9: is not YAML: sequence end token ']' not found`},
-	{"odd key", "\"a\\nb\": c", nil, `lettergate.yaml:1:1: "a\nb": is not a known key; known are issuer, listen, data_dir, secrets, trusted_proxies, storage, mail, verification, limits, tokens, sessions, keys, pages, clients`},
+	{"odd key", "\"a\\nb\": c", nil, `lettergate.yaml:1:1: "a\nb": is not a known key; known are issuer, listen, insecure_listen, data_dir, secrets, trusted_proxies, storage, mail, verification, limits, tokens, sessions, keys, pages, clients`},
 	{"duplicate key", "pages: {name: a, name: b}", nil, "lettergate.yaml:1:18: pages.name: is already set in line 1"},
 	{"scalar for a list", "trusted_proxies: 10.0.0.0/8", nil, "lettergate.yaml:1:18: trusted_proxies: must be a list, as in [a, b] or with one “- …” a line"},
 	{"list for a scalar", "issuer: [http://localhost]", nil, "lettergate.yaml:1:9: issuer: must be a single value, not a list or keys"},
