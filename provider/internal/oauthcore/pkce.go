@@ -2,10 +2,7 @@ package oauthcore
 
 import (
 	"context"
-	"crypto/sha256"
-	"crypto/subtle"
-	"encoding/base64"
-	"strings"
+	"github.com/lettergate/lettergate/provider/internal/pkce"
 
 	"github.com/ory/fosite"
 
@@ -55,7 +52,7 @@ func (pkceHandler) HandleTokenEndpointRequest(ctx context.Context, r fosite.Acce
 		unit.Revoke()
 		return fosite.ErrInvalidGrant.WithHint("Send the code_verifier that belongs to the code_challenge of the authorization request.")
 	}
-	if !validVerifier(verifier) || !matchesChallenge(verifier, challenge) {
+	if !pkce.Proves(verifier, challenge) {
 		unit.Revoke()
 		return fosite.ErrInvalidGrant.WithHint("The code_verifier does not belong to the code_challenge of the authorization request.")
 	}
@@ -66,21 +63,3 @@ func (pkceHandler) HandleTokenEndpointRequest(ctx context.Context, r fosite.Acce
 func (pkceHandler) PopulateTokenEndpointResponse(context.Context, fosite.AccessRequester, fosite.AccessResponder) error {
 	return nil
 }
-
-// validVerifier is the grammar of RFC 7636 section 4.1.
-func validVerifier(v string) bool {
-	return len(v) >= 43 && len(v) <= 128 && strings.Trim(v, unreserved) == ""
-}
-
-// validChallenge is what S256 makes: 32 bytes in base64url, in their one spelling.
-func validChallenge(c string) bool {
-	raw, err := base64.RawURLEncoding.Strict().DecodeString(c)
-	return err == nil && len(raw) == sha256.Size && len(c) == 43
-}
-
-func matchesChallenge(verifier, challenge string) bool {
-	sum := sha256.Sum256([]byte(verifier))
-	return subtle.ConstantTimeCompare([]byte(base64.RawURLEncoding.EncodeToString(sum[:])), []byte(challenge)) == 1
-}
-
-const unreserved = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"

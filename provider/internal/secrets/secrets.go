@@ -252,3 +252,9 @@ func NewID() string {
 	rand.Read(b[:]) // crypto/rand.Read never fails
 	return base64.RawURLEncoding.EncodeToString(b[:])
 }
+
+// ParseID returns the 16 bytes of an identifier that NewID can have drawn.
+func ParseID(id string) ([]byte, bool) {
+	raw, err := decode(id)
+	return raw, err == nil && len(raw) == 16
+}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"github.com/lettergate/lettergate/provider/internal/secrets"
 	"time"
 
 	"github.com/lettergate/lettergate/provider/internal/outbox"
@@ -30,7 +31,7 @@ type signOut struct {
 // On an error the session may or may not be over yet. If the job of this sign-out
 // could be stored, all of it will still happen, as soon as the store allows.
 func (s *Service) End(ctx context.Context, sid string) error {
-	if _, ok := parseID(sid); !ok {
+	if _, ok := secrets.ParseID(sid); !ok {
 		return nil
 	}
 	ticket, err := s.begin(ctx, sid)
@@ -104,7 +105,7 @@ func SignOutHandler(store storage.Store, grants Grants) (outbox.Handler, error) 
 		if err := json.Unmarshal(payload, &job); err != nil {
 			return outbox.Permanent(fmt.Errorf("session: sign-out: decode: %w", err))
 		}
-		if _, ok := parseID(job.SID); !ok {
+		if _, ok := secrets.ParseID(job.SID); !ok {
 			return outbox.Permanent(errors.New("session: sign-out: not a session id"))
 		}
 		if err := over(ctx, store, job.SID); err != nil {

@@ -111,12 +111,6 @@ const recordVersion = 1
 
 func key(sid string) storage.Key { return storage.Key{Kind: storage.Session, ID: sid} }
 
-// parseID reports whether sid is one that Authenticated can have drawn.
-func parseID(sid string) ([]byte, bool) {
-	raw, err := base64.RawURLEncoding.Strict().DecodeString(sid)
-	return raw, err == nil && len(raw) == 16 && len(sid) == 22 // no line breaks, which the decoder skips
-}
-
 func decode(rec storage.Record) (record, error) {
 	var v record
 	if err := json.Unmarshal(rec.Value, &v); err != nil {
@@ -183,7 +177,7 @@ func (s *Service) Authenticated(ctx context.Context, a Authentication) (Session,
 		return Session{}, "", err
 	}
 	// The old session first: a browser must not be left with two.
-	if _, ok := parseID(a.Previous); ok {
+	if _, ok := secrets.ParseID(a.Previous); ok {
 		ticket, err := s.begin(ctx, a.Previous)
 		if err != nil {
 			return Session{}, "", fmt.Errorf("session: replace: %w", err)
@@ -193,7 +187,7 @@ func (s *Service) Authenticated(ctx context.Context, a Authentication) (Session,
 	if err := storage.Settle(ctx, s.deps.Store, rec); err != nil {
 		return Session{}, "", fmt.Errorf("session: create: %w", err)
 	}
-	raw, _ := parseID(sid)
+	raw, _ := secrets.ParseID(sid)
 	return session(sid, v), s.deps.Secrets.Handle(cookiePurpose, raw), nil
 }
 
@@ -234,7 +228,7 @@ func (s *Service) Load(ctx context.Context, cookie string) (sess Session, ok boo
 
 // Alive reports whether the session has neither ended nor expired.
 func (s *Service) Alive(ctx context.Context, sid string) (bool, error) {
-	if _, ok := parseID(sid); !ok {
+	if _, ok := secrets.ParseID(sid); !ok {
 		return false, nil
 	}
 	v, ok, err := s.read(ctx, sid)

@@ -66,17 +66,10 @@ type record struct {
 
 func key(id string) storage.Key { return storage.Key{Kind: storage.Verification, ID: id} }
 
-// parseID reports whether id is one that Start can have drawn. What is not costs
-// no read.
-func parseID(id string) ([]byte, bool) {
-	raw, err := base64.RawURLEncoding.Strict().DecodeString(id)
-	return raw, err == nil && len(raw) == 16 && len(id) == 22 // no line breaks, which the decoder skips
-}
-
 // handle is the name under which the outside knows the verification. It follows
 // from the id and is stored nowhere.
 func (s *Service) handle(id string) string {
-	raw, _ := parseID(id)
+	raw, _ := secrets.ParseID(id)
 	return s.deps.Secrets.Handle(handlePurpose, raw)
 }
 
@@ -91,7 +84,7 @@ func (s *Service) openHandle(handle string) (id string, ok bool) {
 
 // read returns the live verification with this id. ok is false when there is none.
 func read(ctx context.Context, store storage.Store, id string, now time.Time) (rec storage.Record, v record, ok bool, err error) {
-	if _, ok := parseID(id); !ok {
+	if _, ok := secrets.ParseID(id); !ok {
 		return storage.Record{}, record{}, false, nil
 	}
 	recs, err := store.Get(ctx, key(id))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/subtle"
 	"errors"
+	"github.com/lettergate/lettergate/provider/internal/pkce"
 	"net/netip"
 	"time"
 
@@ -143,7 +144,7 @@ func (v record) boundTo(t Try) bool {
 		// not be signed in by a verification that somebody else has started.
 		return false
 	case v.Challenge != "":
-		return verifies(v.Challenge, t.Verifier)
+		return pkce.Proves(t.Verifier, v.Challenge)
 	default:
 		return t.Verifier == "" // one without a challenge hides a mix-up
 	}

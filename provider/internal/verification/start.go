@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"github.com/lettergate/lettergate/provider/internal/pkce"
 	"slices"
 	"strconv"
 	"time"
@@ -121,7 +122,7 @@ func (r Request) check() error {
 		return fmt.Errorf("%w: the browser's secret is too short", ErrRequest)
 	case r.Browser != nil && r.Challenge != "":
 		return fmt.Errorf("%w: bound to a browser and to a code_challenge", ErrRequest)
-	case r.Challenge != "" && !validChallenge(r.Challenge):
+	case r.Challenge != "" && !pkce.ValidChallenge(r.Challenge):
 		return fmt.Errorf("%w: code_challenge is not an S256 challenge", ErrRequest)
 	case len(r.State) > maxState:
 		return fmt.Errorf("%w: more than %d bytes to keep", ErrRequest, maxState)
@@ -200,7 +201,7 @@ func (s *Service) resendAt(v record) time.Time {
 //
 // Nothing about the tries changes: what is left of them is left.
 func (s *Service) Resend(ctx context.Context, id string, browser []byte) (outbox.Ticket, error) {
-	if _, ok := parseID(id); !ok {
+	if _, ok := secrets.ParseID(id); !ok {
 		return outbox.Ticket{}, ErrNotFound
 	}
 	var v record
