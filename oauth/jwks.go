@@ -201,7 +201,7 @@ func (k *RemoteKeys) attempt(began time.Time, flight chan struct{}) {
 	set, maxAge, err := k.fetch(ctx)
 	if err != nil {
 		k.cfg.Logger.Warn("could not fetch the issuer's keys",
-			"issuer", k.cfg.Issuer, "jwks_url", k.cfg.JWKSURL, "error", err)
+			"issuer", k.cfg.Issuer, "jwks_url", k.cfg.JWKSURL, "err", err)
 	}
 
 	k.mu.Lock()

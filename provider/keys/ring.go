@@ -178,7 +178,7 @@ func (r *Ring) Run(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 			if err := r.poll(ctx); err != nil && ctx.Err() == nil {
-				r.cfg.Logger.ErrorContext(ctx, "signing keys were not refreshed; the ones in memory stay in use", "error", err)
+				r.cfg.Logger.ErrorContext(ctx, "signing keys were not refreshed; the ones in memory stay in use", "err", err)
 			}
 		}
 	}

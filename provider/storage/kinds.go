@@ -5,8 +5,7 @@ package storage
 // keeps a record and how durably.
 type Kind string
 
-// Accounts: what must survive a power failure. With storage.accounts_url these
-// live in a store of their own.
+// Accounts: what must survive a power failure.
 const (
 	User     Kind = "user"     // user/<subject>
 	Email    Kind = "email"    // email/<address>: the claim of an address, naming a subject

@@ -88,7 +88,7 @@ func (d *directory) want(ctx context.Context, a account, added names) (account, 
 func (d *directory) tidy(ctx context.Context, subject string, n names) {
 	for _, key := range n.claims() {
 		if err := d.release(ctx, key, subject); err != nil {
-			d.log.WarnContext(ctx, "an old claim of an account is left over", "kind", string(key.Kind), "sub", subject, "error", err)
+			d.log.WarnContext(ctx, "an old claim of an account is left over", "kind", string(key.Kind), "sub", subject, "err", err)
 		}
 	}
 }

@@ -202,7 +202,7 @@ func (d *directory) abandon(ctx context.Context, a account) {
 		}
 	}
 	if err != nil && !errors.Is(err, storage.ErrConflict) {
-		d.log.WarnContext(ctx, "a failed sign-up holds its username for up to an hour", "error", err)
+		d.log.WarnContext(ctx, "a failed sign-up holds its username for up to an hour", "err", err)
 	}
 }
 

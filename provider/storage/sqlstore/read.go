@@ -84,12 +84,17 @@ func (s *Store) Get(ctx context.Context, keys ...storage.Key) ([]storage.Record,
 
 // getStmt returns the prepared statement for n keys. Few of them are ever needed.
 func (s *Store) getStmt(n int) (*sql.Stmt, error) {
-	g := &s.gets[n]
-	g.once.Do(func() {
-		// Not the caller's ctx: the statement is for everybody.
-		g.stmt, g.err = s.read.PrepareContext(context.Background(), selectKeys(n))
-	})
-	return g.stmt, g.err
+	s.getsMu.Lock()
+	defer s.getsMu.Unlock()
+	if s.gets[n] == nil {
+		// Not the caller's ctx: the statement is for everybody. A failure is not kept.
+		stmt, err := s.read.PrepareContext(context.Background(), selectKeys(n))
+		if err != nil {
+			return nil, err
+		}
+		s.gets[n] = stmt
+	}
+	return s.gets[n], nil
 }
 
 // List implements [storage.Store].

@@ -59,11 +59,9 @@ type Store struct {
 
 	read  *sql.DB
 	pages *sql.Stmt // List
-	gets  [storage.MaxKeys + 1]struct {
-		once sync.Once
-		stmt *sql.Stmt
-		err  error
-	}
+
+	getsMu sync.Mutex
+	gets   [storage.MaxKeys + 1]*sql.Stmt // by number of keys, guarded by getsMu
 
 	writer  *writer
 	closing chan struct{} // closed by Close

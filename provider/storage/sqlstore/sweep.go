@@ -73,7 +73,7 @@ func (w *writer) sweep() (more bool) {
 	})
 	if err != nil {
 		// It stays where it is until the next look.
-		w.logger.Warn("garbage in store was not collected", "error", err)
+		w.logger.Warn("garbage in store was not collected", "err", err)
 		return false
 	}
 	return more

@@ -144,7 +144,7 @@ func (w *writer) commit(batch []*call) {
 		c.answer <- answers[i]
 	}
 	if err != nil {
-		w.logger.Error("write to store failed", "error", err, "calls", len(batch))
+		w.logger.Error("write to store failed", "err", err, "calls", len(batch))
 	}
 }
 
@@ -233,7 +233,7 @@ func (w *writer) transact(durable bool, do func(tx *transaction) error) (err err
 		return nil
 	}
 	if undo := w.rollback(); undo != nil {
-		w.logger.Error("store transaction could not be rolled back", "error", undo)
+		w.logger.Error("store transaction could not be rolled back", "err", undo)
 	}
 	return fault(ctx, err)
 }
