@@ -1,7 +1,6 @@
 package endpoint
 
 import (
-	"errors"
 	"net/http"
 	"net/url"
 	"strings"
@@ -39,27 +38,14 @@ func (e *Endpoints) UserInfo(w http.ResponseWriter, r *http.Request) {
 		e.refuseBearer(w, r, oauth.NewError(oauth.CodeInsufficientScope, "The token has no openid scope."), "openid")
 		return
 	}
-	// The account and the token's state are asked for at the same time.
-	type found struct {
-		user users.User
-		err  error
-	}
-	account := make(chan found, 1)
-	go func() {
-		user, err := e.Users.BySubject(r.Context(), claims.Subject)
-		account <- found{user, err}
-	}()
-	_, live, err := e.Core.Live(r.Context(), claims)
-	who := <-account
+	user, live, err := e.Core.Live(r.Context(), claims)
 	switch {
 	case err != nil:
 		e.Inbound.WriteError(w, r, oauthcore.Outage(err))
-	case !live, errors.Is(who.err, users.ErrNotFound), who.err == nil && who.user.Disabled:
+	case !live:
 		e.refuseBearer(w, r, errToken(), "")
-	case who.err != nil:
-		e.Inbound.WriteError(w, r, oauthcore.Outage(who.err))
 	default:
-		e.Inbound.WriteJSON(w, r, http.StatusOK, claimsOf(claims, who.user))
+		e.Inbound.WriteJSON(w, r, http.StatusOK, claimsOf(claims, user))
 	}
 }
 

@@ -38,7 +38,7 @@ func (e *Endpoints) Verification(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case errors.Is(err, verification.ErrRequest):
 		e.Inbound.WriteError(w, r, oauth.NewError(oauth.CodeInvalidRequest,
-			"The verification cannot be started like this; check code_challenge and device_id.").WithCause(err))
+			"The verification cannot be started like this; check the code_challenge.").WithCause(err))
 		return
 	case err != nil:
 		e.Inbound.WriteError(w, r, oauthcore.Outage(err))

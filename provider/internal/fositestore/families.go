@@ -9,13 +9,6 @@ import (
 	"github.com/lettergate/lettergate/provider/storage"
 )
 
-// BeginActive makes the grant of an authentication that needed no code: tokens are
-// issued in the same request.
-func (u *Unit) BeginActive(g Grant) *Grant {
-	g.State = stateActive
-	return u.Create(g)
-}
-
 // Status is what the store knows of an access token.
 type Status struct {
 	Grant   *Grant // nil when the grant is gone, or the token has none

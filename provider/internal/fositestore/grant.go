@@ -33,6 +33,7 @@ type Grant struct {
 	ACR       string   `json:"acr,omitempty"`
 	AMR       []string `json:"amr,omitempty"`
 	CreatedAt int64    `json:"created_at"`
+	Keep      int64    `json:"keep,omitempty"` // the record lives at least until then
 
 	// By which Put the grant was made, its code spent and (in Rotation) a token
 	// rotated: whoever lost the reply to a Put finds out here whether it decided,
@@ -99,7 +100,7 @@ func (g *Grant) rotate(now time.Time, grace time.Duration) {
 
 // expires is when nothing born of the grant can be valid any more.
 func (g *Grant) expires() time.Time {
-	return time.UnixMilli(max(g.CodeExpires, g.AccessExpires, min(g.RefreshIdle, g.RefreshMax)))
+	return time.UnixMilli(max(g.Keep, g.CodeExpires, g.AccessExpires, min(g.RefreshIdle, g.RefreshMax)))
 }
 
 // SessionGroup and SubjectGroup name the lists of grants born in one browser
@@ -141,4 +142,12 @@ func decodeGrant(r storage.Record) (*Grant, error) {
 		return nil, fmt.Errorf("decode grant: %w: version %d is newer than this program", storage.ErrUnfit, g.V)
 	}
 	return &g, nil
+}
+
+// Session returns what fosite carries for tokens of this grant.
+func (g *Grant) Session() *Session {
+	return &Session{
+		Subject: g.Subject, AuthTime: time.Unix(g.AuthTime, 0), ACR: g.ACR, AMR: g.AMR,
+		SessionID: g.SessionID, Nonce: g.Nonce,
+	}
 }

@@ -81,14 +81,14 @@ func (s *Store) AuthorizeCodeSignature(_ context.Context, code string) string { 
 
 // GenerateAuthorizeCode implements oauth2.AuthorizeCodeStrategy.
 func (s *Store) GenerateAuthorizeCode(ctx context.Context, _ fosite.Requester) (code, signature string, err error) {
-	code, err = unitOf(ctx).issueCode()
+	code, err = UnitOf(ctx).issueCode()
 	return code, code, err
 }
 
 // ValidateAuthorizeCode implements oauth2.AuthorizeCodeStrategy: the code was
 // matched when its grant was loaded, its age is judged here.
 func (s *Store) ValidateAuthorizeCode(ctx context.Context, _ fosite.Requester, _ string) error {
-	u := unitOf(ctx)
+	u := UnitOf(ctx)
 	if u.grant == nil || u.now.UnixMilli() >= u.grant.CodeExpires {
 		return fosite.ErrTokenExpired
 	}
@@ -101,13 +101,13 @@ func (s *Store) RefreshTokenSignature(_ context.Context, token string) string { 
 // GenerateRefreshToken implements oauth2.RefreshTokenStrategy: it rotates the
 // grant's refresh token, or repeats the current one within the grace period.
 func (s *Store) GenerateRefreshToken(ctx context.Context, _ fosite.Requester) (token, signature string, err error) {
-	token, err = unitOf(ctx).issueRefresh()
+	token, err = UnitOf(ctx).issueRefresh()
 	return token, token, err
 }
 
 // ValidateRefreshToken implements oauth2.RefreshTokenStrategy.
 func (s *Store) ValidateRefreshToken(ctx context.Context, _ fosite.Requester, _ string) error {
-	u := unitOf(ctx)
+	u := UnitOf(ctx)
 	if now := u.now.UnixMilli(); now >= u.grant.RefreshIdle || now >= u.grant.RefreshMax {
 		return fosite.ErrTokenExpired
 	}
@@ -116,7 +116,7 @@ func (s *Store) ValidateRefreshToken(ctx context.Context, _ fosite.Requester, _ 
 
 // CreateAuthorizeCodeSession implements oauth2.AuthorizeCodeStorage: it begins the grant.
 func (s *Store) CreateAuthorizeCodeSession(ctx context.Context, _ string, request fosite.Requester) error {
-	u := unitOf(ctx)
+	u := UnitOf(ctx)
 	session, ok := request.GetSession().(*Session)
 	if !ok {
 		return fmt.Errorf("session is a %T", request.GetSession())
@@ -144,7 +144,7 @@ func (s *Store) CreateAuthorizeCodeSession(ctx context.Context, _ string, reques
 // GetAuthorizeCodeSession implements oauth2.AuthorizeCodeStorage. A code of
 // another client counts as unknown, so that nobody but its owner can replay it.
 func (s *Store) GetAuthorizeCodeSession(ctx context.Context, code string, _ fosite.Session) (fosite.Requester, error) {
-	u := unitOf(ctx)
+	u := UnitOf(ctx)
 	if err := u.loadByCode(ctx, code); err != nil {
 		return nil, notFound(err)
 	}
@@ -167,7 +167,7 @@ func (s *Store) GetAuthorizeCodeSession(ctx context.Context, code string, _ fosi
 
 // InvalidateAuthorizeCodeSession implements oauth2.AuthorizeCodeStorage.
 func (s *Store) InvalidateAuthorizeCodeSession(ctx context.Context, _ string) error {
-	u := unitOf(ctx)
+	u := UnitOf(ctx)
 	u.grant.State, u.dirty, u.spends = stateActive, true, true
 	return nil
 }
@@ -194,7 +194,7 @@ func (s *Store) CreateRefreshTokenSession(context.Context, string, string, fosit
 // GetRefreshTokenSession implements oauth2.RefreshTokenStorage. A token of another
 // client counts as unknown: it cannot end its owner's family.
 func (s *Store) GetRefreshTokenSession(ctx context.Context, token string, _ fosite.Session) (fosite.Requester, error) {
-	u := unitOf(ctx)
+	u := UnitOf(ctx)
 	if err := u.loadByRefresh(ctx, token); err != nil {
 		return nil, notFound(err)
 	}
@@ -230,13 +230,13 @@ func (s *Store) RotateRefreshToken(context.Context, string, string) error { retu
 
 // RevokeRefreshToken implements oauth2.TokenRevocationStorage: it ends the grant.
 func (s *Store) RevokeRefreshToken(ctx context.Context, _ string) error {
-	unitOf(ctx).Revoke()
+	UnitOf(ctx).Revoke()
 	return nil
 }
 
 // RevokeAccessToken implements oauth2.TokenRevocationStorage: it ends the grant.
 func (s *Store) RevokeAccessToken(ctx context.Context, _ string) error {
-	unitOf(ctx).Revoke()
+	UnitOf(ctx).Revoke()
 	return nil
 }
 
@@ -250,7 +250,7 @@ func (s *Store) CreateOpenIDConnectSession(context.Context, string, fosite.Reque
 // session is the token request's own, so that what fosite notes there is seen when
 // the ID token is made.
 func (s *Store) GetOpenIDConnectSession(ctx context.Context, _ string, requester fosite.Requester) (fosite.Requester, error) {
-	u := unitOf(ctx)
+	u := UnitOf(ctx)
 	if u.grant == nil || !slices.Contains(u.grant.Scopes, "openid") {
 		return nil, openid.ErrNoSessionFound
 	}
@@ -289,14 +289,6 @@ func (s *Store) request(g *Grant) (*fosite.Request, bool) {
 		Form:              form,
 		Session:           g.Session(),
 	}, true
-}
-
-// Session returns what fosite carries for tokens of this grant.
-func (g *Grant) Session() *Session {
-	return &Session{
-		Subject: g.Subject, AuthTime: time.Unix(g.AuthTime, 0), ACR: g.ACR, AMR: g.AMR,
-		SessionID: g.SessionID, Nonce: g.Nonce,
-	}
 }
 
 func notFound(err error) error {

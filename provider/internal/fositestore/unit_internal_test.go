@@ -161,7 +161,7 @@ func TestLostReplies(t *testing.T) {
 	}
 	lose = false
 	successor, err := loser.Rejoin(t.Context())
-	current, err2 := winner.CurrentRefresh()
+	current, err2 := winner.currentRefresh()
 	if err != nil || err2 != nil || successor != current {
 		t.Errorf("the loser's successor: %v, %v, the winner's: %v", err, successor == current, err2)
 	}
@@ -191,7 +191,7 @@ func TestLostReplies(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !g.decidedBy(winner, "mine") || g.decidedBy(loser, "theirs") {
+	if !winner.decided(g, "mine") || loser.decided(g, "theirs") {
 		t.Error("the grant does not tell who rotated its token")
 	}
 }

@@ -27,10 +27,8 @@ func (p *Pages) Authorize(w http.ResponseWriter, r *http.Request) {
 		p.fail(p.begin(w, r, ""), bad.Status, page.WrongRequest, bad)
 		return
 	}
-	if encoded := params.Encode(); r.Method == http.MethodPost && len(encoded) <= maxRedirect {
-		// A cross-site POST brings no cookies (SameSite=Lax); asked again as a GET, the
-		// same request finds the session.
-		page.SeeOther(w, r, p.base+"/oauth2/authorize?"+encoded)
+	if r.Method == http.MethodPost {
+		p.again(w, r, "/oauth2/authorize?", params)
 		return
 	}
 	v := p.begin(w, r, params.Get("ui_locales"))
@@ -54,7 +52,10 @@ func (p *Pages) Authorize(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	p.decide(v, i, request, who, signedIn && !p.stale(request, i, who.Session, resumed))
+	// Whether the session was made by the sign-in that this request began. Times are
+	// compared in whole seconds, as tokens carry them.
+	fresh := signedIn && resumed && who.AuthTime.Unix() >= i.RequestedAt
+	p.decide(v, i, request, who, signedIn && !p.stale(request, who.Session, fresh), fresh)
 }
 
 // person is who is signed in to a browser.
@@ -80,6 +81,20 @@ func (p *Pages) signedIn(r *http.Request) (person, bool, error) {
 	return person{sess, user.Email}, !user.Disabled, nil
 }
 
+// again answers a POST by the same request as a GET: a cross-site POST brings no
+// cookies (SameSite=Lax), so whatever it was answered would be an answer to somebody
+// who is not signed in.
+func (p *Pages) again(w http.ResponseWriter, r *http.Request, path string, params url.Values) {
+	encoded := params.Encode()
+	if len(encoded) > maxRedirect {
+		tooLong := oauth.NewError(oauth.CodeInvalidRequest, "The request is longer than 8 KiB; shorten the state.")
+		tooLong.Status = http.StatusRequestEntityTooLarge
+		p.fail(p.begin(w, r, ""), tooLong.Status, page.WrongRequest, tooLong)
+		return
+	}
+	page.SeeOther(w, r, p.base+path+encoded)
+}
+
 // interaction returns the request that is being made: the one in the URL, or the
 // one that a verification of this browser carries. On false the answer was given.
 func (p *Pages) interaction(v *visit, params url.Values) (i oauthcore.Interaction, resumed, ok bool) {
@@ -91,10 +106,7 @@ func (p *Pages) interaction(v *visit, params url.Values) (i oauthcore.Interactio
 	if err == nil && view.Spent {
 		if i, err = oauthcore.DecodeInteraction(view.State); err == nil {
 			// A new id: going back and forth in the browser's history is a new decision.
-			asked := i.RequestedAt
-			i = p.Core.NewInteraction(i.Params)
-			i.RequestedAt = asked
-			return i, true, true
+			return renewed(p.Core, i), true, true
 		}
 	}
 	if err != nil && !errors.Is(err, verification.ErrNotFound) {
@@ -106,14 +118,12 @@ func (p *Pages) interaction(v *visit, params url.Values) (i oauthcore.Interactio
 }
 
 // stale reports whether the session is not what the request asks for: too old, of
-// somebody else, or not made for this request. Times are compared in whole
-// seconds, as tokens carry them.
-func (p *Pages) stale(r *oauthcore.AuthorizeRequest, i oauthcore.Interaction, s session.Session, resumed bool) bool {
-	made := resumed && s.AuthTime.Unix() >= i.RequestedAt // by the sign-in that this request began
+// somebody else, or not made for this request.
+func (p *Pages) stale(r *oauthcore.AuthorizeRequest, s session.Session, fresh bool) bool {
 	switch {
 	case r.HintSubject != "" && r.HintSubject != s.Subject:
 		return true
-	case made:
+	case fresh:
 		return false
 	case r.Prompt("login"), r.Prompt("select_account"), r.MaxAge == 0:
 		return true
@@ -123,8 +133,11 @@ func (p *Pages) stale(r *oauthcore.AuthorizeRequest, i oauthcore.Interaction, s 
 
 // decide answers a request that is right, for a session that is good enough or
 // not.
-func (p *Pages) decide(v *visit, i oauthcore.Interaction, r *oauthcore.AuthorizeRequest, who person, signedIn bool) {
-	asks := !r.Client.FirstParty || r.Prompt("consent")
+func (p *Pages) decide(v *visit, i oauthcore.Interaction, r *oauthcore.AuthorizeRequest, who person, signedIn, fresh bool) {
+	// Any program on the device can take the place of a public client that is not
+	// reached by https, so such a client gets nothing without a click: at the least
+	// that of signing in (RFC 8252 section 8.6).
+	asks := !r.Client.FirstParty || r.Prompt("consent") || p.Core.Impersonable(r) && !fresh
 	switch {
 	case !signedIn && r.Prompt("none"):
 		p.refuse(v, r, oauth.NewError(oauth.CodeLoginRequired, "Nobody is signed in as the request demands."))
@@ -135,7 +148,7 @@ func (p *Pages) decide(v *visit, i oauthcore.Interaction, r *oauthcore.Authorize
 	case asks:
 		p.showConsent(v, i, r, who)
 	default:
-		p.issue(v, i, r, who.Session)
+		p.issue(v, r, who.Session, "")
 	}
 }
 
@@ -153,10 +166,10 @@ func (p *Pages) refuse(v *visit, r *oauthcore.AuthorizeRequest, bad *oauth.Error
 	}
 }
 
-// issue sends the person back with a code.
-func (p *Pages) issue(v *visit, i oauthcore.Interaction, r *oauthcore.AuthorizeRequest, s session.Session) {
+// issue sends the person back with a code. A decision that is named makes one.
+func (p *Pages) issue(v *visit, r *oauthcore.AuthorizeRequest, s session.Session, decision string) {
 	to, err := p.Core.IssueCode(v.r.Context(), r, oauthcore.Approval{
-		Subject: s.Subject, SessionID: s.ID, AuthTime: s.AuthTime, ACR: oauthcore.ACREmail, AMR: s.AMR, GrantID: i.ID,
+		Subject: s.Subject, SessionID: s.ID, AuthTime: s.AuthTime, ACR: oauthcore.ACREmail, AMR: s.AMR, Decision: decision,
 	})
 	bad := (*oauth.Error)(nil)
 	switch {
@@ -176,14 +189,14 @@ func (p *Pages) issue(v *visit, i oauthcore.Interaction, r *oauthcore.AuthorizeR
 // showConsent asks whether the client gets what it wants.
 func (p *Pages) showConsent(v *visit, i oauthcore.Interaction, r *oauthcore.AuthorizeRequest, who person) {
 	i.Subject = who.Subject
-	sealed, err := p.Core.SealInteraction(i, v.browser)
+	sealed, err := p.seal(v, i)
 	if err != nil {
 		p.fail(v, http.StatusInternalServerError, page.Internal, err)
 		return
 	}
 	p.show(v, http.StatusOK, page.Consent{
 		Lang: v.lang, Client: pageClient(r), FormTargets: targets(r), Action: p.base + "/consent",
-		Hidden: p.hidden(v, page.Field{Name: "request", Value: sealed}),
+		Hidden: p.hidden(v, sealed),
 		Email:  who.email, Scopes: r.Scopes, RedirectURI: r.RedirectURI,
 	})
 }
@@ -200,6 +213,7 @@ func (p *Pages) Consent(w http.ResponseWriter, r *http.Request) {
 		p.fail(v, http.StatusBadRequest, page.Expired, err)
 		return
 	}
+	p.speak(v, i)
 	request, bad := p.Core.ParseAuthorize(i.Params)
 	if bad != nil {
 		p.refuse(v, request, bad)
@@ -212,7 +226,7 @@ func (p *Pages) Consent(w http.ResponseWriter, r *http.Request) {
 	case !signedIn || who.Subject != i.Subject:
 		p.showSignIn(v, http.StatusBadRequest, p.Core.NewInteraction(i.Params), request, signIn{problem: page.StartAgain})
 	case form.Get("decision") == "allow":
-		p.issue(v, i, request, who.Session)
+		p.issue(v, request, who.Session, i.ID)
 	default:
 		p.refuse(v, request, oauth.NewError(oauth.CodeAccessDenied, "The person did not allow it."))
 	}

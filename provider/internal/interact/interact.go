@@ -80,19 +80,34 @@ type visit struct {
 	w       http.ResponseWriter
 	r       *http.Request
 	lang    string
-	browser []byte // the browser's secret
-	fresh   bool   // the secret was drawn for this request: no form of ours can carry it
+	browser []byte // the browser's secret, nil until it has one
 }
 
-// begin reads the browser's secret, or gives it one. Only a cookie is set; the
-// store is not asked.
+// begin reads the browser's secret and the person's language.
 func (p *Pages) begin(w http.ResponseWriter, r *http.Request, uiLocales string) *visit {
 	v := &visit{w: w, r: r, lang: p.Messages.Match(uiLocales, r.Header.Get("Accept-Language"))}
-	var ok bool
-	if v.browser, ok = p.Cookies.Browser(r); !ok {
-		v.browser, v.fresh = p.Cookies.NewBrowser(w), true
-	}
+	v.browser, _ = p.Cookies.Browser(r)
 	return v
+}
+
+// speak chooses the language that the client asked for when the interaction began.
+func (p *Pages) speak(v *visit, i oauthcore.Interaction) {
+	v.lang = p.Messages.Match(i.Params.Get("ui_locales"), v.r.Header.Get("Accept-Language"))
+}
+
+// seal gives the browser a secret if it has none, and seals the interaction for it.
+// Only pages with a form call it: a request that is refused must not replace the
+// cookie of a browser that another site made send it without cookies.
+func (p *Pages) seal(v *visit, i oauthcore.Interaction) (page.Field, error) {
+	p.recognise(v)
+	sealed, err := p.Core.SealInteraction(i, v.browser)
+	return page.Field{Name: "request", Value: sealed}, err
+}
+
+func (p *Pages) recognise(v *visit) {
+	if v.browser == nil {
+		v.browser = p.Cookies.NewBrowser(v.w)
+	}
 }
 
 // form reads a form of ours: from a page of ours, of this browser, with its token.
@@ -105,7 +120,7 @@ func (p *Pages) form(w http.ResponseWriter, r *http.Request) (*visit, url.Values
 		return nil, nil, false
 	}
 	token := []byte(form.Get("csrf"))
-	if v.fresh || !p.Inbound.OwnForm(r) || !hmac.Equal(token, []byte(p.formToken(v.browser))) {
+	if v.browser == nil || !p.Inbound.OwnForm(r) || !hmac.Equal(token, []byte(p.formToken(v.browser))) {
 		p.fail(v, http.StatusForbidden, page.WrongBrowser, errors.New("the form is not from a page of ours in this browser"))
 		return nil, nil, false
 	}
@@ -123,7 +138,9 @@ func (p *Pages) formToken(browser []byte) string {
 	return base64.RawURLEncoding.EncodeToString(mac)
 }
 
+// hidden are the hidden fields of a form, its token among them.
 func (p *Pages) hidden(v *visit, fields ...page.Field) []page.Field {
+	p.recognise(v)
 	return append(fields, page.Field{Name: "csrf", Value: p.formToken(v.browser)})
 }
 

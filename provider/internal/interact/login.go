@@ -29,14 +29,14 @@ type signIn struct {
 
 // showSignIn asks for the address. r is nil when no client asked.
 func (p *Pages) showSignIn(v *visit, status int, i oauthcore.Interaction, r *oauthcore.AuthorizeRequest, with signIn) {
-	sealed, err := p.Core.SealInteraction(i, v.browser)
+	sealed, err := p.seal(v, i)
 	if err != nil {
 		p.fail(v, http.StatusInternalServerError, page.Internal, err)
 		return
 	}
 	p.show(v, status, page.SignIn{
 		Lang: v.lang, Client: pageClient(r), FormTargets: targets(r), Action: p.base + "/login/email",
-		Hidden: p.hidden(v, page.Field{Name: "request", Value: sealed}),
+		Hidden: p.hidden(v, sealed),
 		Email:  with.email, Error: with.problem,
 	})
 }
@@ -82,6 +82,7 @@ func (p *Pages) Email(w http.ResponseWriter, r *http.Request) {
 		p.fail(v, http.StatusBadRequest, page.Expired, err)
 		return
 	}
+	p.speak(v, i)
 	request, ok := p.request(v, i)
 	if !ok {
 		return
@@ -143,6 +144,7 @@ func (p *Pages) verification(v *visit, id string) (view verification.View, i oau
 		p.fail(v, http.StatusInternalServerError, page.Internal, err)
 		return
 	}
+	p.speak(v, i)
 	r, ok = p.request(v, i)
 	return view, i, r, ok
 }
@@ -193,6 +195,12 @@ func (p *Pages) Code(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
+	// Whatever can fail is asked before the code is spent.
+	previous, _, err := p.Sessions.Load(r.Context(), p.Cookies.Session(r))
+	if err != nil {
+		p.outage(v, err)
+		return
+	}
 	proof, err := p.Verifications.Redeem(r.Context(), verification.Try{
 		ID: view.ID, ClientID: view.ClientID, Browser: v.browser, Code: typedCode(form.Get("code")),
 		AllowSignUp: request == nil || request.Client.SignUp, Source: p.Inbound.Source(r),
@@ -202,11 +210,6 @@ func (p *Pages) Code(w http.ResponseWriter, r *http.Request) {
 		p.showCode(v, http.StatusBadRequest, view, request, page.WrongCode, nil)
 		return
 	case err != nil:
-		p.outage(v, err)
-		return
-	}
-	previous, _, err := p.Sessions.Load(r.Context(), p.Cookies.Session(r))
-	if err != nil {
 		p.outage(v, err)
 		return
 	}

@@ -19,8 +19,8 @@ func (p *Pages) EndSession(w http.ResponseWriter, r *http.Request) {
 		p.fail(p.begin(w, r, ""), bad.Status, page.WrongRequest, bad)
 		return
 	}
-	if encoded := params.Encode(); r.Method == http.MethodPost && len(encoded) <= maxRedirect {
-		page.SeeOther(w, r, p.base+"/oauth2/logout?"+encoded)
+	if r.Method == http.MethodPost {
+		p.again(w, r, "/oauth2/logout?", params)
 		return
 	}
 	v := p.begin(w, r, params.Get("ui_locales"))
@@ -48,14 +48,13 @@ func (p *Pages) LogoutPage(w http.ResponseWriter, r *http.Request) {
 }
 
 func (p *Pages) askLogout(v *visit, params url.Values, request oauthcore.LogoutRequest) {
-	i := p.Core.NewInteraction(params)
-	sealed, err := p.Core.SealInteraction(i, v.browser)
+	sealed, err := p.seal(v, p.Core.NewInteraction(params))
 	if err != nil {
 		p.fail(v, http.StatusInternalServerError, page.Internal, err)
 		return
 	}
 	content := page.Logout{
-		Lang: v.lang, Action: p.base + "/logout", Hidden: p.hidden(v, page.Field{Name: "request", Value: sealed}),
+		Lang: v.lang, Action: p.base + "/logout", Hidden: p.hidden(v, sealed),
 	}
 	if request.Client != nil {
 		content.Client = &page.Client{Name: request.Client.DisplayName()}
@@ -104,7 +103,9 @@ func (p *Pages) signOut(v *visit, sid string, request oauthcore.LogoutRequest) {
 }
 
 func (p *Pages) signedOut(v *visit, request oauthcore.LogoutRequest) {
-	p.Cookies.ClearSession(v.w)
+	if p.Cookies.Session(v.r) != "" {
+		p.Cookies.ClearSession(v.w)
+	}
 	if request.RedirectURI != "" {
 		page.SeeOther(v.w, v.r, request.Target())
 		return

@@ -14,6 +14,7 @@ import (
 	"github.com/lettergate/lettergate/config"
 	"github.com/lettergate/lettergate/provider/internal/fositestore"
 	"github.com/lettergate/lettergate/provider/internal/secrets"
+	"github.com/lettergate/lettergate/provider/users"
 )
 
 const opaquePurpose secrets.Purpose = "opaque access token"
@@ -125,7 +126,7 @@ func (c *Core) encodeAccess(client *Client, claims AccessClaims) (string, error)
 }
 
 // ReadAccessToken returns what an access token of this issuer says, or ErrToken.
-// It reads no store: whether the token was revoked is what Status tells.
+// It reads no store: whether the token was revoked is what Live tells.
 func (c *Core) ReadAccessToken(token string) (AccessClaims, error) {
 	claims, err := c.decodeAccess(token)
 	if err != nil {
@@ -153,19 +154,26 @@ func (c *Core) decodeAccess(token string) (claims AccessClaims, err error) {
 	return claims, nil
 }
 
-// Live returns the grant of a token that was read, and whether the token still
-// holds: neither it nor its grant was revoked. A token of a client itself has no
-// grant.
-func (c *Core) Live(ctx context.Context, claims AccessClaims) (*fositestore.Grant, bool, error) {
-	status, err := c.grants.Status(ctx, claims.GrantID, claims.ID)
-	if err != nil {
-		return nil, false, err
-	}
-	if status.Revoked || (claims.GrantID != "" && !status.Grant.Active()) {
-		return nil, false, nil
-	}
+// Live reports whether an access token that was read still holds: neither it nor
+// its grant was revoked, its client is registered, and its account may sign in. The
+// account is returned; a token of a client itself has none. All is asked at once.
+func (c *Core) Live(ctx context.Context, claims AccessClaims) (user users.User, live bool, err error) {
 	if _, ok := c.clients.Lookup(claims.ClientID); !ok {
-		return nil, false, nil // the client was withdrawn
+		return users.User{}, false, nil // the client was withdrawn
 	}
-	return status.Grant, true, nil
+	account := func() (users.User, error) { return users.User{}, nil }
+	if claims.GrantID != "" {
+		account = Async(func() (users.User, error) { return c.account(ctx, claims.Subject) })
+	}
+	status, err := c.grants.Status(ctx, claims.GrantID, claims.ID)
+	user, accountErr := account()
+	switch {
+	case err != nil:
+		return users.User{}, false, err
+	case status.Revoked, claims.GrantID != "" && !status.Grant.Active(), errors.Is(accountErr, errStanding):
+		return users.User{}, false, nil
+	case accountErr != nil:
+		return users.User{}, false, accountErr
+	}
+	return user, true, nil
 }

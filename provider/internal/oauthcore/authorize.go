@@ -3,6 +3,7 @@ package oauthcore
 import (
 	"context"
 	"errors"
+	"github.com/lettergate/lettergate/provider/internal/pkce"
 	"net/http"
 	"net/url"
 	"slices"
@@ -54,13 +55,20 @@ func (c *Core) ParseAuthorize(params url.Values) (*AuthorizeRequest, *oauth.Erro
 	}
 	r := &AuthorizeRequest{Params: params, Client: client, RedirectURI: uri, MaxAge: NoMaxAge}
 	for _, check := range []func(*AuthorizeRequest) *oauth.Error{
-		checkUnsupported, checkResponseType, c.checkScope, checkPKCE, c.checkResource, checkPrompt, checkMaxAge, c.checkHint,
+		checkUnsupported, checkResponseType, c.checkScope, checkPKCE, c.checkResource, checkPrompt, checkMaxAge, checkNonce, c.checkHint,
 	} {
 		if err := check(r); err != nil {
 			return r, err
 		}
 	}
 	return r, nil
+}
+
+// Impersonable reports whether another program on the person's device could answer
+// at the redirect URI: a public client there is known by nothing else. On a loopback
+// issuer everything is on one device.
+func (c *Core) Impersonable(r *AuthorizeRequest) bool {
+	return r.Client.Public() && !strings.HasPrefix(r.RedirectURI, "https://") && strings.HasPrefix(c.issuer, "https://")
 }
 
 func checkUnsupported(r *AuthorizeRequest) *oauth.Error {
@@ -111,7 +119,7 @@ func checkPKCE(r *AuthorizeRequest) *oauth.Error {
 		return oauth.NewError(oauth.CodeInvalidRequest, "The request has no code_challenge; PKCE with code_challenge_method=S256 is required.")
 	case method != "S256":
 		return oauth.NewError(oauth.CodeInvalidRequest, "Send code_challenge_method=S256; no other method is supported.")
-	case !validChallenge(challenge):
+	case !pkce.ValidChallenge(challenge):
 		return oauth.NewError(oauth.CodeInvalidRequest, "The code_challenge is not a SHA-256 in base64url without padding.")
 	}
 	return nil
@@ -156,6 +164,14 @@ func checkMaxAge(r *AuthorizeRequest) *oauth.Error {
 	return nil
 }
 
+// checkNonce bounds what is copied into the ID token.
+func checkNonce(r *AuthorizeRequest) *oauth.Error {
+	if len(r.Params.Get("nonce")) > 1024 {
+		return oauth.NewError(oauth.CodeInvalidRequest, "The nonce is longer than 1024 bytes.")
+	}
+	return nil
+}
+
 func (c *Core) checkHint(r *AuthorizeRequest) *oauth.Error {
 	hint := r.Params.Get("id_token_hint")
 	if hint == "" {
@@ -194,7 +210,7 @@ type Approval struct {
 	AuthTime  time.Time
 	ACR       string
 	AMR       []string
-	GrantID   string // names the decision, so that submitting it twice makes one code
+	Decision  string // names what a person decided, so that it makes one code however often it is submitted; "" for none
 }
 
 // IssueCode grants an authorization request and returns where the person is sent
@@ -202,7 +218,9 @@ type Approval struct {
 // code already, and an *oauth.Error otherwise.
 func (c *Core) IssueCode(ctx context.Context, r *AuthorizeRequest, a Approval) (string, error) {
 	ctx, unit := c.grants.Begin(ctx)
-	unit.NameGrant(a.GrantID)
+	if a.Decision != "" {
+		unit.NameGrant(a.Decision, unit.Now().Add(interactionLife))
+	}
 	ar, err := c.engine.NewAuthorizeRequest(ctx, fositeAuthorize(r))
 	if err != nil {
 		return "", fromFosite(err)

@@ -172,28 +172,31 @@ func narrowAudience(unit *fositestore.Unit, asked []string) *oauth.Error {
 	return nil
 }
 
-// settle stores the grant while it asks whether its account may still sign in, and
-// whether the session it came from is still open.
-// A refresh that lost the race returns the successor its winner was given.
+// settle stores the grant, and makes sure that its account may still sign in and
+// that the session it came from is still open.
+//
+// A refresh within a grace asks both at the same time: should the asking fail, the
+// client tries again and gets the same successor. Where a second try would be taken
+// for a theft (a code, a refresh without grace), the asking comes first, so that an
+// outage spends nothing.
 func (c *Core) settle(ctx context.Context, unit *fositestore.Unit) (successor string, bad *oauth.Error) {
-	id, asked := unit.Grant().ID, make(chan error, 2)
-	subject, sid := unit.Grant().Subject, unit.Grant().SessionID
-	if unit.Grant().Offline() {
-		sid = "" // it may outlive the session
-	}
-	go func() { asked <- c.checkAccount(ctx, subject) }()
-	go func() { asked <- c.checkSession(ctx, sid) }()
-	commitErr := unit.Commit(ctx)
-	accountErr := errors.Join(<-asked, <-asked)
-
-	switch {
-	case errors.Is(accountErr, errAccount):
-		if _, err := c.grants.RevokeGrant(ctx, id, anyOwner); err != nil {
+	before := *unit.Grant() // Commit changes the unit's own
+	standing := Async(func() (none, error) { return none{}, c.checkStanding(ctx, before) })
+	if unit.Spends() || c.lives.RefreshGrace.Std() == 0 {
+		if _, err := standing(); err != nil && !errors.Is(err, errStanding) {
 			return "", Outage(err)
 		}
-		return "", oauth.NewError(oauth.CodeInvalidGrant, "The account is closed, or the person has signed out.").WithCause(accountErr)
-	case accountErr != nil:
-		return "", Outage(accountErr)
+	}
+	commitErr := unit.Commit(ctx)
+	_, err := standing()
+	switch {
+	case errors.Is(err, errStanding):
+		if _, err := c.grants.RevokeGrant(ctx, before.ID, anyOwner); err != nil {
+			return "", Outage(err)
+		}
+		return "", oauth.NewError(oauth.CodeInvalidGrant, "The account is closed, or the person has signed out.").WithCause(err)
+	case err != nil:
+		return "", Outage(err)
 	case commitErr == nil:
 		return "", nil
 	case !errors.Is(commitErr, fositestore.ErrLost):
@@ -213,32 +216,33 @@ func (c *Core) settle(ctx context.Context, unit *fositestore.Unit) (successor st
 
 func anyOwner(*fositestore.Grant) bool { return true }
 
-var errAccount = errors.New("the account cannot sign in")
+// errStanding says that nobody stands behind a grant any more.
+var errStanding = errors.New("the account cannot sign in, or its session is over")
 
-func (c *Core) checkAccount(ctx context.Context, subject string) error {
-	user, err := c.users.BySubject(ctx, subject)
-	switch {
-	case errors.Is(err, users.ErrNotFound):
-		return errAccount
-	case err != nil:
-		return err
-	case user.Disabled:
-		return errAccount
+// checkStanding asks whether the grant's account may sign in and, unless the grant
+// may outlive it, whether its session is open: a code that was issued while its
+// session was being ended may have been missed when the session's grants were
+// revoked.
+func (c *Core) checkStanding(ctx context.Context, g fositestore.Grant) error {
+	alive := func() (bool, error) { return true, nil }
+	if g.SessionID != "" && !g.Offline() {
+		alive = Async(func() (bool, error) { return c.session.Alive(ctx, g.SessionID) })
 	}
-	return nil
+	_, err := c.account(ctx, g.Subject)
+	open, sessionErr := alive()
+	if err == nil && sessionErr == nil && !open {
+		return errStanding
+	}
+	return errors.Join(err, sessionErr)
 }
 
-// checkSession closes a gap: a code issued while its session was being ended may
-// have been missed when the session's grants were revoked.
-func (c *Core) checkSession(ctx context.Context, sid string) error {
-	if sid == "" {
-		return nil
+// account returns an account that may sign in, or errStanding.
+func (c *Core) account(ctx context.Context, subject string) (users.User, error) {
+	user, err := c.users.BySubject(ctx, subject)
+	if errors.Is(err, users.ErrNotFound) || err == nil && user.Disabled {
+		return users.User{}, errStanding
 	}
-	alive, err := c.session.Alive(ctx, sid)
-	if err == nil && !alive {
-		return errAccount
-	}
-	return err
+	return user, err
 }
 
 func tokenResponse(r fosite.AccessResponder, unit *fositestore.Unit, scopes []string) TokenResponse {

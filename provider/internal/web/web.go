@@ -58,13 +58,22 @@ func (in *Inbound) Source(r *http.Request) netip.Addr {
 	source := peer.Addr().Unmap()
 	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
 	for i := len(hops) - 1; i >= 0 && in.trusted(source); i-- {
-		hop, err := netip.ParseAddr(strings.TrimSpace(hops[i]))
-		if err != nil {
+		hop, ok := parseHop(strings.TrimSpace(hops[i]))
+		if !ok {
 			break
 		}
-		source = hop.Unmap()
+		source = hop
 	}
 	return source
+}
+
+// parseHop reads one entry of X-Forwarded-For; some proxies add the port.
+func parseHop(s string) (netip.Addr, bool) {
+	if hop, err := netip.ParseAddr(s); err == nil {
+		return hop.Unmap(), true
+	}
+	hop, err := netip.ParseAddrPort(s)
+	return hop.Addr().Unmap(), err == nil
 }
 
 func (in *Inbound) trusted(a netip.Addr) bool {

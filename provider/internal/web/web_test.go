@@ -35,6 +35,7 @@ func TestEC47_Source(t *testing.T) {
 		{"behind two", "10.0.0.1:4711", []string{"203.0.113.7, 10.0.0.2"}, "203.0.113.7"},
 		{"what the client forged stands further left", "10.0.0.1:4711", []string{"1.1.1.1, 203.0.113.7"}, "203.0.113.7"},
 		{"two headers are one list", "10.0.0.1:4711", []string{"1.1.1.1", "203.0.113.7"}, "203.0.113.7"},
+		{"a proxy that adds the port", "10.0.0.1:4711", []string{"203.0.113.7:5555"}, "203.0.113.7"},
 		{"a proxy that says nothing", "10.0.0.1:4711", nil, "10.0.0.1"},
 		{"a proxy that says nonsense", "10.0.0.1:4711", []string{"nonsense"}, "10.0.0.1"},
 		{"IPv4 in IPv6", "[::ffff:203.0.113.7]:4711", nil, "203.0.113.7"},
