@@ -1,0 +1,141 @@
+package provider
+
+import (
+	"fmt"
+	"maps"
+	"net/http"
+	"runtime/debug"
+	"slices"
+	"strings"
+
+	"github.com/gorilla/mux"
+
+	"github.com/lettergate/lettergate/oauth"
+	"github.com/lettergate/lettergate/provider/internal/interact"
+	"github.com/lettergate/lettergate/provider/internal/oauthcore"
+	"github.com/lettergate/lettergate/provider/internal/web"
+)
+
+// A routeGuard does what a route's row says before its handler runs.
+type routeGuard struct {
+	clients *oauthcore.Clients
+	inbound *web.Inbound
+	people  *interact.Pages
+	ready   func() bool
+	https   bool
+}
+
+// router serves the rows that are wanted. Paths match byte for byte: nothing is
+// cleaned, redirected or decoded into another route.
+func (g *routeGuard) router(table []route, wanted func(route) bool) http.Handler {
+	router := mux.NewRouter().SkipClean(true).UseEncodedPath()
+	for _, row := range table {
+		if wanted(row) {
+			router.Handle(row.path, g.handler(row))
+		}
+	}
+	router.NotFoundHandler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		notFound := oauth.NewError(oauth.CodeInvalidRequest, "There is nothing at this address.")
+		notFound.Status = http.StatusNotFound
+		g.people.Fail(w, r, notFound.Status, notFound)
+	})
+	return web.WithRequestID(g.headers(router))
+}
+
+func (g *routeGuard) handler(row route) http.Handler {
+	allow := strings.Join(slices.Sorted(maps.Keys(row.methods)), ", ")
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if row.cache == cacheNever {
+			w.Header().Set("Cache-Control", "no-store")
+		}
+		if g.cors(w, r, row, allow) {
+			return
+		}
+		method := r.Method
+		if method == http.MethodHead {
+			method = http.MethodGet // net/http leaves the body out
+		}
+		handle, ok := row.methods[method]
+		switch {
+		case !ok:
+			w.Header().Set("Allow", allow)
+			g.refuse(w, r, row, http.StatusMethodNotAllowed, oauth.CodeInvalidRequest, "This method is not allowed here; the Allow header lists those that are.")
+		case !row.early && !g.ready():
+			g.refuse(w, r, row, http.StatusServiceUnavailable, oauth.CodeTemporarilyUnavailable, "The server is starting or stopping; try again in a few seconds.")
+		default:
+			defer g.recovered(w, r, row)
+			r.Body = http.MaxBytesReader(w, r.Body, row.body)
+			handle(w, r)
+		}
+	})
+}
+
+func (g *routeGuard) refuse(w http.ResponseWriter, r *http.Request, row route, status int, code, description string) {
+	if row.person {
+		g.people.Fail(w, r, status, oauth.NewError(code, description))
+		return
+	}
+	e := oauth.NewError(code, description)
+	e.Status = status
+	g.inbound.WriteError(w, r, e)
+}
+
+// cors sets the headers that let pages of other origins read the answer, and
+// answers a preflight. It never allows credentials.
+func (g *routeGuard) cors(w http.ResponseWriter, r *http.Request, row route, allow string) (answered bool) {
+	origin := r.Header.Get("Origin")
+	h := w.Header()
+	switch row.cors {
+	case corsNone:
+		return false
+	case corsAny:
+		h.Set("Access-Control-Allow-Origin", "*")
+	case corsClients:
+		h.Add("Vary", "Origin")
+		if !g.clients.Origin(origin) {
+			origin = ""
+		} else {
+			h.Set("Access-Control-Allow-Origin", origin)
+			h.Set("Access-Control-Expose-Headers", "WWW-Authenticate, Retry-After")
+		}
+	}
+	if r.Method != http.MethodOptions || r.Header.Get("Access-Control-Request-Method") == "" {
+		return false
+	}
+	if origin != "" {
+		h.Set("Access-Control-Allow-Methods", allow)
+		h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type")
+		h.Set("Access-Control-Max-Age", "600")
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return true
+}
+
+// headers sets what holds for every answer.
+func (g *routeGuard) headers(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		if g.https {
+			w.Header().Set("Strict-Transport-Security", "max-age=31536000")
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// recovered, deferred, answers a panic with a 500 that tells the peer nothing. Of
+// the panic its type and stack are logged, not its value, which may hold anything.
+func (g *routeGuard) recovered(w http.ResponseWriter, r *http.Request, row route) {
+	fault := recover()
+	if fault == nil {
+		return
+	}
+	if fault == http.ErrAbortHandler {
+		panic(fault)
+	}
+	cause := fmt.Errorf("panic: %T\n%s", fault, debug.Stack())
+	if row.person {
+		g.people.Fail(w, r, http.StatusInternalServerError, cause)
+		return
+	}
+	g.inbound.WriteError(w, r, oauth.NewError(oauth.CodeServerError, "The request could not be completed.").WithCause(cause))
+}
