@@ -1,0 +1,122 @@
+package provider_test
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/hex"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/lettergate/lettergate/config"
+)
+
+// TestAS17_DumpHoldsNoSecret runs every flow and then looks for everything that
+// was secret in it, in the files of the database.
+func TestAS17_DumpHoldsNoSecret(t *testing.T) {
+	s := start(t, options{config: func(c *config.Config) {
+		c.Clients[4].AccessTokenFormat = config.AccessTokenOpaque
+		c.Clients[4].SignUp = true
+	}})
+	secrets := map[string]string{"the deployment's secret": "a secret of at least thirty-two bytes", "client secret": backendSecret, "code_verifier": verifier}
+
+	b := s.browser()
+	page := b.get(authorizePath(webID))
+	_, form := formOf(t, page.body, "email")
+	secrets["sealed request"], secrets["form token"] = form.Get("request"), form.Get("csrf")
+	page = b.submit(page, "email", "email", "ann@example.com")
+	secrets["emailed code"] = s.code("ann@example.com")
+	q := b.submit(page, "code", "code", secrets["emailed code"]).arrives(t, callback)
+	secrets["authorization code"] = q.Get("code")
+	here, err := url.Parse(s.url("/"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, cookie := range b.client.Jar.Cookies(here) {
+		secrets["cookie "+cookie.Name] = cookie.Value
+	}
+	if len(secrets) < 9 {
+		t.Fatalf("only %d secrets: the browser should have two cookies", len(secrets))
+	}
+	collect := func(prefix string, a answer) map[string]any {
+		t.Helper()
+		if a.status != http.StatusOK {
+			t.Fatalf("%s: %d %s", prefix, a.status, a.body)
+		}
+		tokens := a.json(t)
+		for _, name := range []string{"access_token", "refresh_token", "id_token", "verification_id"} {
+			if v, ok := tokens[name].(string); ok {
+				secrets[prefix+" "+name] = v
+			}
+		}
+		return tokens
+	}
+	first := collect("code flow", s.exchange(secrets["authorization code"]))
+	collect("refresh", s.refresh(first["refresh_token"].(string)))
+	for _, client := range []string{nativeID, nosignupID} {
+		started := collect(client, s.post("/oauth2/verification", "client_id", client, "email", "bob@example.com", "scope", "openid"))
+		code := s.code("bob@example.com")
+		secrets[client+" emailed code"] = code
+		collect(client, s.post("/oauth2/token", "grant_type", config.GrantEmailCaptcha, "client_id", client,
+			"verification_id", started["verification_id"].(string), "verification_code", code))
+	}
+	// A code that is still to be redeemed, and one more mail on its way.
+	pending := b.get(authorizePath(webID)).arrives(t, callback)
+	secrets["pending authorization code"] = pending.Get("code")
+	collect("pending", s.post("/oauth2/verification", "client_id", nativeID, "email", "eve@example.com"))
+	secrets["pending emailed code"] = s.code("eve@example.com")
+
+	dump := dumpOf(t, s.dbPath)
+	for name, secret := range secrets {
+		if secret == "" {
+			t.Errorf("%s is empty: the test looks for nothing", name)
+			continue
+		}
+		for form, needle := range map[string]string{
+			"in clear": secret, "in hex": hex.EncodeToString([]byte(secret)),
+			"in base64": strings.TrimRight(base64.StdEncoding.EncodeToString([]byte(secret)), "="),
+		} {
+			if len(secret) < 10 {
+				// Six digits occur by chance in many places; an emailed code would stand
+				// as a value of its own.
+				needle = `"` + needle + `"`
+			}
+			if bytes.Contains(dump, []byte(needle)) {
+				t.Errorf("the database holds the %s %s", name, form)
+			}
+		}
+		if raw, err := base64.RawURLEncoding.DecodeString(secret); err == nil && len(raw) >= 16 && bytes.Contains(dump, raw) {
+			t.Errorf("the database holds the bytes of the %s", name)
+		}
+	}
+	// The keys are there, sealed: their private members would be these.
+	if !bytes.Contains(dump, []byte("keys")) {
+		t.Error("no signing keys in the dump: the test looks in the wrong place")
+	}
+	for _, member := range []string{`"d":`, `PRIVATE KEY`} {
+		if bytes.Contains(dump, []byte(member)) {
+			t.Errorf("the database holds %q", member)
+		}
+	}
+}
+
+// dumpOf returns the bytes of every file of the database.
+func dumpOf(t *testing.T, path string) []byte {
+	t.Helper()
+	files, err := filepath.Glob(path + "*")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no database at %s: %v", path, err)
+	}
+	var dump []byte
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		dump = append(dump, b...)
+	}
+	return dump
+}
