@@ -12,7 +12,7 @@ import (
 
 // A service that accepts the tokens of one issuer.
 func Example() {
-	verifier, err := middleware.ForIssuer("https://id.example", "https://notes.example")
+	verifier, err := middleware.ForIssuer("https://id.example", "https://notes.example") // the issuer, and the API's own name
 	if err != nil {
 		log.Fatal(err)
 	}
