@@ -503,7 +503,7 @@ func TestRS30_ConcurrentRotation(t *testing.T) {
 		}
 		current.Store(&token)
 		using.Lock() // the old key's last token has been judged
-		using.Unlock()
+		defer using.Unlock()
 		m.publish(next)
 	}
 	key := newKey(t, "k0", "EdDSA")

@@ -44,7 +44,7 @@ func TestSign(t *testing.T) {
 			if err != nil || gotAlg != alg || string(payload) != want {
 				t.Fatalf("%s %q: %s, %s, %v", alg, typ, gotAlg, payload, err)
 			}
-			jws, err := jose.ParseSigned(token, []jose.SignatureAlgorithm{jose.SignatureAlgorithm(alg)})
+			jws, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{jose.SignatureAlgorithm(alg)})
 			if err != nil {
 				t.Fatal(err)
 			}
