@@ -52,8 +52,8 @@ func (g *routeGuard) handler(row route) http.Handler {
 			return
 		}
 		method := r.Method
-		if method == http.MethodHead {
-			method = http.MethodGet // net/http leaves the body out
+		if method == http.MethodHead && (row.cache == cachePublic || row.early) {
+			method = http.MethodGet // net/http leaves the body out; nothing else happens there
 		}
 		handle, ok := row.methods[method]
 		switch {

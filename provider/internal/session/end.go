@@ -38,10 +38,15 @@ func (s *Service) End(ctx context.Context, sid string) error {
 	if err != nil {
 		return fmt.Errorf("session: end: %w", err)
 	}
-	if err := finish(ctx, s.deps.Store, s.deps.Grants, sid); err != nil {
+	if err := s.deps.Grants.RevokeSession(ctx, sid); err != nil {
 		return fmt.Errorf("session: end: %w", err)
 	}
-	// If this is lost, the job finds nothing left to do.
+	// The session is over and nothing of it is valid: what is left is to clear up,
+	// which the job does if it fails here.
+	if err := s.deps.Store.Delete(ctx, key(sid)); err != nil {
+		s.cfg.Logger.WarnContext(ctx, "session: an ended session is left to be cleared up", "err", err)
+		return nil
+	}
 	_ = s.deps.Outbox.Done(ctx, ticket)
 	return nil
 }
