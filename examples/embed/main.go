@@ -39,5 +39,6 @@ func serve(ctx context.Context, cfg config.Config) error {
 	mux.HandleFunc("GET /hello", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "hello") })
 	mux.Handle("/", p)
 	server := &http.Server{Addr: cfg.Listen, Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	context.AfterFunc(ctx, func() { server.Close() })
 	return server.ListenAndServe()
 }

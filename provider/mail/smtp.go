@@ -86,6 +86,7 @@ type SMTP struct {
 
 	mu         sync.Mutex
 	pauseUntil time.Time // nobody signs in before
+	quietUntil time.Time // no failure is logged before
 }
 
 // NewSMTP checks the configuration and opens no connection.
@@ -222,7 +223,26 @@ func (s *SMTP) Send(ctx context.Context, m Message) error {
 	err = s.deliver(ctx, e)
 	if err != nil && ctx.Err() != nil && !errors.Is(err, ErrRejected) {
 		// The connection was closed under the conversation; this is why.
-		return fmt.Errorf("%w: %w", err, ctx.Err())
+		err = fmt.Errorf("%w: %w", err, ctx.Err())
+	}
+	if err != nil && s.tells() {
+		s.logger.Warn("a mail was not sent", "host", s.config.Host, "port", s.config.Port, "err", err)
 	}
 	return err
+}
+
+// tellEvery is how often a mail server that fails is reported: it fails for every
+// mail that waits.
+const tellEvery = time.Minute
+
+// tells reports whether a failure is to be logged now.
+func (s *SMTP) tells() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.now()
+	if now.Before(s.quietUntil) {
+		return false
+	}
+	s.quietUntil = now.Add(tellEvery)
+	return true
 }
