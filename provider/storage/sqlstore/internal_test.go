@@ -42,6 +42,7 @@ func FuzzCursor(f *testing.F) {
 	f.Add("")
 	f.Add(cursor{-5, storage.Grant, "id"}.String())
 	f.Add("AAAAAAAAAABncmFudABpZA")
+	f.Add("00000000001ncm\rFudAA0")
 	f.Fuzz(func(t *testing.T, s string) {
 		c, err := parseCursor(s)
 		if err == nil && s != "" && c.String() != s {

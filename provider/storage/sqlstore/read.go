@@ -183,7 +183,7 @@ func parseCursor(s string) (cursor, error) {
 		return cursor{sort: math.MinInt64}, nil
 	}
 	b, err := base64.RawURLEncoding.Strict().DecodeString(s)
-	if err != nil || len(b) < 8 {
+	if err != nil || len(b) < 8 || len(s) != base64.RawURLEncoding.EncodedLen(len(b)) { // the decoder skips line breaks
 		return cursor{}, errCursor
 	}
 	kind, id, ok := strings.Cut(string(b[8:]), "\x00")
