@@ -52,6 +52,11 @@ var (
 	// Unless the call was a read, it may or may not have taken effect.
 	ErrUnavailable = errors.New("storage: unavailable")
 
+	// ErrNotDurable comes with ErrUnavailable from a Put or Delete of a store that
+	// promises more than one server can: the write may have been made, but not as
+	// durably as promised. To find it there proves nothing, so [Settle] does not look.
+	ErrNotDurable = errors.New("storage: perhaps written, but not as durably as promised")
+
 	// ErrUnfit says that the store answers but cannot be used: another schema,
 	// damaged, read-only. Waiting does not help.
 	ErrUnfit = errors.New("storage: unfit for use")
@@ -114,13 +119,6 @@ type Record struct {
 
 // IsZero reports whether r stands for an absent record.
 func (r Record) IsZero() bool { return r.Version.IsZero() }
-
-// A Page says which part of a group List returns.
-type Page struct {
-	After string // where the page before ended, as returned by List; "" begins
-	Until int64  // only records whose Sort is at most Until; 0 means all
-	Limit int    // at most this many records, 1 to MaxPage; 0 means 100
-}
 
 // A Store keeps records and counters. All methods are safe for concurrent use,
 // return when ctx is done, and neither keep nor change the slices they are given;

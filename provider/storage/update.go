@@ -21,7 +21,7 @@ const (
 
 // Settle is [Store.Put] for a caller who must know the outcome. When Put cannot
 // tell, Settle reads the record: if r.Version is stored, the Put took effect and
-// Settle returns nil.
+// Settle returns nil. With ErrNotDurable it does not read.
 //
 // Otherwise it returns the error of Put. Unless that is ErrConflict or
 // ErrInvalid, the outcome is still unknown: r may have been stored and replaced
@@ -30,6 +30,9 @@ const (
 func Settle(ctx context.Context, s Store, r Record) error {
 	err := s.Put(ctx, r)
 	if err == nil || errors.Is(err, ErrConflict) || errors.Is(err, ErrInvalid) {
+		return err
+	}
+	if errors.Is(err, ErrNotDurable) {
 		return err
 	}
 	if got, readErr := s.Get(ctx, r.Key); readErr == nil && len(got) == 1 && got[0].Version == r.Version {

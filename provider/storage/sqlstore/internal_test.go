@@ -38,19 +38,6 @@ func TestAccountsAreSynced(t *testing.T) {
 	}
 }
 
-func FuzzCursor(f *testing.F) {
-	f.Add("")
-	f.Add(cursor{-5, storage.Grant, "id"}.String())
-	f.Add("AAAAAAAAAABncmFudABpZA")
-	f.Add("00000000001ncm\rFudAA0")
-	f.Fuzz(func(t *testing.T, s string) {
-		c, err := parseCursor(s)
-		if err == nil && s != "" && c.String() != s {
-			t.Errorf("%q was read as %+v, which is %q", s, c, c.String())
-		}
-	})
-}
-
 func FuzzGroups(f *testing.F) {
 	f.Add([]byte{})
 	f.Add(appendGroups(nil, []string{"g", "h"}))

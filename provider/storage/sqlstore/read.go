@@ -3,10 +3,7 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
-	"encoding/base64"
-	"encoding/binary"
 	"fmt"
-	"math"
 	"strings"
 	"time"
 
@@ -20,10 +17,6 @@ const selectPage = `SELECT r.kind, r.id, r.version, r.sort, r.expires, r.groups,
 	WHERE m.name = $1 AND (m.sort, m.kind, m.id) > ($2, $3, $4) AND m.sort <= $5
 		AND (r.expires IS NULL OR r.expires > $6)
 	ORDER BY m.sort, m.kind, m.id LIMIT $7`
-
-const defaultPage = 100
-
-var errCursor = fmt.Errorf("%w: the page begins at no place that List returned", storage.ErrInvalid)
 
 // selectKeys returns the statement that reads n keys, each row with its place.
 func selectKeys(n int) string {
@@ -102,29 +95,19 @@ func (s *Store) List(ctx context.Context, group string, page storage.Page) ([]st
 	if err := storage.CheckGroup(group); err != nil {
 		return nil, "", err
 	}
-	limit, until := page.Limit, page.Until
-	if limit == 0 {
-		limit = defaultPage
-	}
-	if limit < 0 || limit > storage.MaxPage {
-		return nil, "", fmt.Errorf("%w: page of %d records", storage.ErrInvalid, limit)
-	}
-	if until == 0 {
-		until = math.MaxInt64
-	}
-	after, err := parseCursor(page.After)
+	after, until, limit, err := page.Check()
 	if err != nil {
 		return nil, "", err
 	}
 	if err := s.usable(ctx); err != nil {
 		return nil, "", err
 	}
-	rows, err := s.pages.QueryContext(ctx, []byte(group), after.sort, string(after.kind), []byte(after.id), until, s.now().UnixMilli(), limit)
+	rows, err := s.pages.QueryContext(ctx, []byte(group), after.Sort, string(after.Kind), []byte(after.ID), until, s.now().UnixMilli(), limit)
 	if err != nil {
 		return nil, "", fault(ctx, err)
 	}
 	defer rows.Close()
-	records := make([]storage.Record, 0, min(limit, defaultPage))
+	records := make([]storage.Record, 0, min(limit, storage.DefaultPage))
 	for rows.Next() {
 		var key storage.Key
 		var row row
@@ -138,8 +121,7 @@ func (s *Store) List(ctx context.Context, group string, page storage.Page) ([]st
 	}
 	next := ""
 	if len(records) == limit {
-		last := records[limit-1]
-		next = cursor{last.Sort, last.Key.Kind, last.Key.ID}.String()
+		next = storage.CursorOf(records[limit-1]).String()
 	}
 	return records, next, nil
 }
@@ -160,36 +142,4 @@ func (r row) record(key storage.Key) storage.Record {
 		rec.Expires = time.UnixMilli(*r.expires).UTC()
 	}
 	return rec
-}
-
-// A cursor is the place of the last record of a page.
-type cursor struct {
-	sort int64
-	kind storage.Kind
-	id   string
-}
-
-// String returns the cursor as List hands it out.
-func (c cursor) String() string {
-	b := binary.BigEndian.AppendUint64(nil, uint64(c.sort))
-	b = append(b, c.kind...)
-	b = append(b, 0)
-	return base64.RawURLEncoding.EncodeToString(append(b, c.id...))
-}
-
-// parseCursor returns the place that s names; that of "" is before all others.
-func parseCursor(s string) (cursor, error) {
-	if s == "" {
-		return cursor{sort: math.MinInt64}, nil
-	}
-	b, err := base64.RawURLEncoding.Strict().DecodeString(s)
-	if err != nil || len(b) < 8 || len(s) != base64.RawURLEncoding.EncodedLen(len(b)) { // the decoder skips line breaks
-		return cursor{}, errCursor
-	}
-	kind, id, ok := strings.Cut(string(b[8:]), "\x00")
-	c := cursor{int64(binary.BigEndian.Uint64(b)), storage.Kind(kind), id}
-	if err := (storage.Key{Kind: c.kind, ID: c.id}).Check(); !ok || err != nil {
-		return cursor{}, errCursor
-	}
-	return c, nil
 }
