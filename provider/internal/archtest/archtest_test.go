@@ -61,7 +61,7 @@ func sound() map[string]string {
 		"provider/storage/storage_test.go":        "package storage_test\n" + imports("example.org/m/provider/storage/sqlstore"),
 		"provider/storage/storetest/storetest.go": doc("storetest") + imports("testing", "example.org/m/provider/storage"),
 		"provider/storage/sqlstore/sqlstore.go":   doc("sqlstore") + imports("example.org/m/provider/storage", "modernc.org/sqlite"),
-		"provider/storage/sqlstore/sql_test.go":   "package sqlstore_test\n" + imports("example.org/m/provider/storage/storetest"),
+		"provider/storage/sqlstore/sql_test.go":   "package sqlstore_test\n" + imports("example.org/m/provider/storage/storetest", "example.org/m/provider/storage/servertest"),
 		"provider/mail/mailtest/mailtest.go":      doc("mailtest") + imports("testing"),
 
 		"provider/internal/ratelimit/ratelimit.go": doc("ratelimit"),

@@ -1,6 +1,9 @@
 package archtest_test
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // A breach is one file, added to the sound module or put in place of one of its
 // files, and the faults it makes: none where it is just inside the rules.
@@ -10,11 +13,13 @@ type breach struct {
 }
 
 func breaches() []breach {
-	return append(importBreaches(), sourceBreaches()...)
+	return slices.Concat(importBreaches(), storageBreaches(), sourceBreaches())
 }
 
+// pkg is a file of package name that imports paths.
+func pkg(name string, paths ...string) string { return "package " + name + "\n" + imports(paths...) }
+
 func importBreaches() []breach {
-	pkg := func(name string, paths ...string) string { return "package " + name + "\n" + imports(paths...) }
 	return []breach{
 		{"config imports oauth", "config/x.go", pkg("config", "example.org/m/oauth"), []string{
 			"config-is-a-leaf config/x.go:2",
@@ -60,22 +65,6 @@ func importBreaches() []breach {
 			"middleware-imports-oauth middleware/session/x_test.go:2",
 			"consumers-tests-without-provider middleware/session/x_test.go:2",
 		}},
-		{"storage imports another module", "provider/storage/x.go", pkg("storage", "github.com/google/uuid"), []string{
-			"storage-is-stdlib provider/storage/x.go:2",
-		}},
-		{"storage imports an engine", "provider/storage/x.go", pkg("storage", "example.org/m/provider/storage/sqlstore"), []string{
-			"storage-is-stdlib provider/storage/x.go:2",
-		}},
-		{"storage imports its own internal", "provider/storage/x.go", pkg("storage", "example.org/m/provider/storage/internal/x"), nil},
-		{"storetest imports an engine", "provider/storage/storetest/x.go", pkg("storetest", "example.org/m/provider/storage/sqlstore"), []string{
-			"storage-is-stdlib provider/storage/storetest/x.go:2",
-		}},
-		{"storage knows who uses it", "provider/storage/x_test.go", pkg("storage_test", "example.org/m/provider/internal/secrets"), []string{
-			"storage-is-a-family provider/storage/x_test.go:2",
-		}},
-		{"an engine imports another", "provider/storage/redisstore/x.go", "// Package redisstore is an engine.\n" + pkg("redisstore", "example.org/m/provider/storage/sqlstore"), []string{
-			"engines-import-storage provider/storage/redisstore/x.go:3",
-		}},
 		{"the command imports an internal package", "provider/cmd/lettergate/x_test.go", pkg("main_test", "example.org/m/provider/internal/secrets"), []string{
 			"programs-use-public-packages provider/cmd/lettergate/x_test.go:2",
 		}},
@@ -105,6 +94,34 @@ func importBreaches() []breach {
 		}},
 		{"a service imports a door", "provider/internal/oauthcore/x.go", pkg("oauthcore", "example.org/m/provider/internal/endpoint"), []string{
 			"doors-stand-apart provider/internal/oauthcore/x.go:2",
+		}},
+	}
+}
+
+func storageBreaches() []breach {
+	return []breach{
+		{"storage imports another module", "provider/storage/x.go", pkg("storage", "github.com/google/uuid"), []string{
+			"storage-is-stdlib provider/storage/x.go:2",
+		}},
+		{"storage imports an engine", "provider/storage/x.go", pkg("storage", "example.org/m/provider/storage/sqlstore"), []string{
+			"storage-is-stdlib provider/storage/x.go:2",
+		}},
+		{"storage imports its own internal", "provider/storage/x.go", pkg("storage", "example.org/m/provider/storage/internal/x"), nil},
+		{"storetest imports an engine", "provider/storage/storetest/x.go", pkg("storetest", "example.org/m/provider/storage/sqlstore"), []string{
+			"storage-is-stdlib provider/storage/storetest/x.go:2",
+		}},
+		{"servertest imports a driver", "provider/storage/servertest/x.go", "// Package servertest starts servers.\n" + pkg("servertest", "github.com/jackc/pgx/v5"), []string{
+			"storage-is-stdlib provider/storage/servertest/x.go:3",
+		}},
+		{"an engine imports servertest", "provider/storage/sqlstore/x.go", pkg("sqlstore", "example.org/m/provider/storage/servertest"), []string{
+			"engines-import-storage provider/storage/sqlstore/x.go:2",
+			"shipping-code-without-test-code provider/storage/sqlstore/x.go:2",
+		}},
+		{"storage knows who uses it", "provider/storage/x_test.go", pkg("storage_test", "example.org/m/provider/internal/secrets"), []string{
+			"storage-is-a-family provider/storage/x_test.go:2",
+		}},
+		{"an engine imports another", "provider/storage/redisstore/x.go", "// Package redisstore is an engine.\n" + pkg("redisstore", "example.org/m/provider/storage/sqlstore"), []string{
+			"engines-import-storage provider/storage/redisstore/x.go:3",
 		}},
 	}
 }
