@@ -129,23 +129,3 @@ func checkNetwork(value string) string {
 	}
 	return ""
 }
-
-func checkStorageURL(value string) string {
-	const want = "write sqlite:///absolute/path.db or sqlite:relative.db"
-	path, found := strings.CutPrefix(value, "sqlite:")
-	if !found {
-		return want
-	}
-	if strings.HasPrefix(path, "//") {
-		if path = path[2:]; !strings.HasPrefix(path, "/") || strings.HasPrefix(path, "//") {
-			return want
-		}
-	}
-	if strings.Trim(path, "/.") == "" || strings.HasSuffix(path, "/") {
-		return want
-	}
-	if strings.ContainsAny(path, "?#%") || checkText(path) != "" {
-		return "its path cannot contain ?, #, % or control characters"
-	}
-	return ""
-}

@@ -77,9 +77,30 @@ type SecretKey struct {
 
 // Storage says where state is kept.
 type Storage struct {
-	// URL is sqlite:///absolute/path.db or sqlite:relative.db (relative to
-	// DataDir). Default sqlite:lettergate.db.
+	// URL is sqlite:///absolute/path.db or sqlite:relative.db (relative to DataDir),
+	// for one process, or for several postgres://user:password@host:5432/database,
+	// redis://user:password@host:6379/0, redis+cluster://user:password@host,host or
+	// redis+sentinel://user:password@host,host/master/0; rediss, rediss+cluster and
+	// rediss+sentinel are Redis with TLS. In a user or a password, what is no letter,
+	// digit or one of -._~ is written as %XX. Default sqlite:lettergate.db.
+	//
+	// PostgreSQL takes the parameters of libpq, as in ?sslmode=verify-full, which it
+	// has by default for another machine, and schema (default lettergate) and max_conns
+	// (of each process, default 16); behind PgBouncer it needs
+	// default_query_exec_mode=cache_describe. A directory of Unix sockets is
+	// postgres:///database?host=/run/postgresql. Redis takes prefix (of all keys,
+	// default lettergate:), ca_file (authorities to trust instead of the system's),
+	// wait (how many replicas have to have a write before it counts, default 0),
+	// sentinel_username and sentinel_password.
 	URL Secret `yaml:"url" validate:"required,storage_url"`
+
+	// AccountsURL is where accounts, consents, clients and keys are kept when they
+	// shall not be with tokens, codes and sessions; it is written as URL is. Say it
+	// to have each where it is best off: accounts in a PostgreSQL that is backed up and
+	// loses nothing, what lives for minutes to weeks in a Redis that is fast. Then
+	// an emptied Redis signs everybody out, and nobody has lost an account. Without it
+	// all is kept at URL.
+	AccountsURL Secret `yaml:"accounts_url" validate:"omitempty,storage_url"`
 }
 
 // Mail says how mail leaves. Without a Host, an http issuer shows its mail on the

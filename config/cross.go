@@ -24,6 +24,7 @@ func (c Config) crossFaults() Faults {
 			c.checkDevelopment(&l)
 		}
 	}
+	c.checkStorage(&l)
 	c.checkSecrets(&l)
 	c.checkLives(&l)
 	c.Mail.check(&l)
@@ -56,7 +57,8 @@ func (c Config) checkPublished(l *faultList) {
 		l.add("insecure_listen", "is refused for an https issuer, which may listen anywhere")
 	}
 	if len(c.Secrets) == 0 {
-		l.add("secrets", "at least one is required for an https issuer; make a value with: openssl rand -base64 48")
+		l.add("secrets", "at least one is required for an https issuer: write its id and value here, or set LETTERGATE_SECRETS_0_ID and %s; make a value with: openssl rand -base64 48",
+			variablesOf("secrets[0].value"))
 	}
 	for i, s := range c.Secrets {
 		if repetitive(s.Value) {
@@ -131,7 +133,7 @@ func (m Mail) check(l *faultList) {
 		l.add("mail.username", "is required with a password")
 	}
 	if m.Username != "" && m.Password == "" {
-		l.add("mail.password", "is required with a username")
+		l.add("mail.password", "is required with a username; write it here, or set %s", variablesOf("mail.password"))
 	}
 }
 
@@ -141,7 +143,8 @@ func (c Client) check(l *faultList, path string) {
 	case c.Public() && len(c.Secrets) > 0:
 		l.add(method, "none does not go with client_secrets; use %s, or leave the secrets out", AuthMethodBasic)
 	case !c.Public() && len(c.Secrets) == 0:
-		l.add(method, "%s needs client_secrets", quote(c.AuthMethod()))
+		secret := indexPath(keyPath(path, "client_secrets"), 0)
+		l.add(method, "%s needs client_secrets; write them here, or set %s", quote(c.AuthMethod()), variablesOf(secret))
 	}
 	if c.Public() && c.Allows(GrantClientCredentials) {
 		l.add(keyPath(path, "grant_types"), "client_credentials needs a client with client_secrets: a public client could be anybody")
@@ -151,6 +154,9 @@ func (c Client) check(l *faultList, path string) {
 	}
 	if c.Allows(GrantAuthorizationCode) && len(c.RedirectURIs) == 0 {
 		l.add(keyPath(path, "redirect_uris"), "at least one is required for the grant type authorization_code")
+	}
+	if i := slices.Index(c.Scopes, "offline_access"); i >= 0 && !c.Allows(GrantRefreshToken) {
+		l.add(indexPath(keyPath(path, "scopes"), i), "offline_access asks for refresh tokens, which the client may not use; add %s to its grant_types, or leave the scope out", GrantRefreshToken)
 	}
 	for i, s := range c.Secrets {
 		if s != "" && slices.Contains(c.Secrets[:i], s) {

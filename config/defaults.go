@@ -5,7 +5,6 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -113,20 +112,6 @@ func (c Config) Loopback() bool {
 // published reports whether the issuer is https, so that people and programs on
 // other machines are meant to use it.
 func (c Config) published() bool { return strings.HasPrefix(c.Issuer, "https:") }
-
-// SQLitePath returns the file that Storage.URL names, below DataDir when it is
-// relative. ok is false when the URL names another engine.
-func (c Config) SQLitePath() (path string, ok bool) {
-	path, ok = strings.CutPrefix(string(c.Storage.URL), "sqlite:")
-	if !ok {
-		return "", false
-	}
-	path = strings.TrimPrefix(path, "//")
-	if !filepath.IsAbs(path) {
-		path = filepath.Join(c.DataDir, path)
-	}
-	return path, true
-}
 
 // Development reports whether the development profile is on.
 func (c Config) Development() bool { return c.Limits.Profile == ProfileDevelopment }

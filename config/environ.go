@@ -120,6 +120,12 @@ var stringsType = reflect.TypeFor[[]string]()
 
 func envKey(field reflect.StructField) string { return strings.ToUpper(keyOf(field)) }
 
+// variablesOf names the two variables that the secret at path can come from.
+func variablesOf(path string) string {
+	name := envPrefix + strings.ToUpper(strings.NewReplacer("[", "_", "]", "", ".", "_").Replace(path))
+	return name + " (or " + name + fileSuffix + ", the name of a file with it)"
+}
+
 // setVariable sets the key that a variable is for.
 func (l *loader) setVariable(v variable) {
 	at := place{source: v.name}

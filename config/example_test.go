@@ -49,5 +49,5 @@ func ExampleConfig_Validate() {
 	}
 	fmt.Println(cfg.WithDefaults().Validate())
 	// Output:
-	// secrets: at least one is required for an https issuer; make a value with: openssl rand -base64 48
+	// secrets: at least one is required for an https issuer: write its id and value here, or set LETTERGATE_SECRETS_0_ID and LETTERGATE_SECRETS_0_VALUE (or LETTERGATE_SECRETS_0_VALUE_FILE, the name of a file with it); make a value with: openssl rand -base64 48
 }

@@ -2,6 +2,7 @@ package config_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -55,6 +56,54 @@ func FuzzLoad(f *testing.F) {
 		}
 		if diff := cmp.Diff(c, c.WithDefaults()); diff != "" {
 			t.Errorf("loaded and not complete:\n%s", diff)
+		}
+	})
+}
+
+// FuzzStorageURL checks that no URL makes the check of storage URLs panic, that
+// none of what is said about one repeats its password, and that what is shown of a
+// good one has neither user nor password.
+func FuzzStorageURL(f *testing.F) {
+	for _, test := range storageFaults {
+		scheme, rest, _ := strings.Cut(test.url, ":")
+		f.Add(scheme, "", strings.TrimPrefix(rest, "//"))
+		f.Add(scheme, rest, "db.internal/1")
+	}
+	f.Add("postgres", "%40", "db1,db2:5433/x?sslmode=verify-full&schema=a")
+	f.Add("rediss", "/:?#[]@!$&'()*+,;=%zz", "cache:6380/2?prefix=a%3A&wait=1&ca_file=/ca.pem")
+	f.Add("redis+cluster", ":", "[::1]:7000,a:7001")
+	f.Add("redis", "1?prefix=", "db.internal") // a password that begins like a port
+	f.Add("rediss+sentinel", "%", "a,b/mymaster/3")
+	f.Add("sqlite", "", "/var/lib/a.db")
+
+	f.Fuzz(func(t *testing.T, scheme, password, rest string) {
+		if strings.Contains(scheme+rest, "Zq9") {
+			return // the mark of the password
+		}
+		for _, url := range []string{
+			scheme + ":" + rest, scheme + "://" + rest,
+			scheme + "://Zq9:Zq9" + password + "Zq9@" + rest,
+			scheme + "://:Zq9" + password + "Zq9@" + rest,
+			scheme + "://Zq9:" + password + "Zq9@" + rest,
+		} {
+			c := at(url)
+			c.Storage.AccountsURL = "sqlite:other.db"
+			err := c.Validate()
+			shown := config.Redacted(c.Storage.URL)
+			if (err == nil) != (shown != "***") && !strings.Contains(fmt.Sprint(err), "same store") {
+				t.Errorf("%+q: %v, shown as %q", url, err, shown)
+			}
+			if err == nil && config.StorageEngine(c.Storage.URL) == "" {
+				t.Errorf("%+q has no engine", url)
+			}
+			if strings.HasPrefix(url, "sqlite:") {
+				continue // which has no password
+			}
+			for _, text := range []string{fmt.Sprint(err), shown, fmt.Sprint(c.Warnings())} {
+				if strings.Contains(text, "Zq9") || strings.ContainsAny(text, "\n\r\x00") {
+					t.Errorf("%+q: %+q", url, text)
+				}
+			}
 		}
 	})
 }

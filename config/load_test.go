@@ -83,7 +83,10 @@ func TestLoadFull(t *testing.T) {
 		Issuer: "https://id.example.com/tenant", Listen: ":8080", DataDir: "/var/lib/lettergate",
 		Secrets:        []config.SecretKey{{ID: "2026-02", Value: secretA}, {ID: "2026-01", Value: secretB}},
 		TrustedProxies: []string{"10.0.0.0/8", "fd00::/8"},
-		Storage:        config.Storage{URL: "sqlite:///var/lib/lettergate/state.db"},
+		Storage: config.Storage{
+			URL:         "rediss+cluster://gate:p%40ss@cache1:6380,cache2:6380?prefix=login%3A",
+			AccountsURL: "postgres://gate:p%40ss@db.internal/lettergate?sslmode=verify-full",
+		},
 		Mail: config.Mail{
 			From: "Example <no-reply@example.com>", Host: "smtp.example.com", Port: 465, Security: "ssl",
 			Username: "no-reply@example.com", Password: "app-password", CAFile: "/etc/ssl/corp.pem",

@@ -74,7 +74,7 @@ func entries(docs map[string]string, t reflect.Type, defaults, others reflect.Va
 	for i := range t.NumField() {
 		f := t.Field(i)
 		e := entry{path: strings.TrimPrefix(path+"."+yamlKey(f), "."), variable: variable + "_" + strings.ToUpper(yamlKey(f)), field: f}
-		e.doc = keyWords(strings.Join(strings.Fields(docs[t.Name()+"."+f.Name]), " "), t, f)
+		e.doc = keyWords(unwrap(docs[t.Name()+"."+f.Name]), t, f)
 		var inner, innerOthers reflect.Value
 		if defaults.IsValid() {
 			inner, innerOthers = defaults.Field(i), others.Field(i)
@@ -94,6 +94,15 @@ func entries(docs map[string]string, t reflect.Type, defaults, others reflect.Va
 		}
 	}
 	return list
+}
+
+// unwrap makes each paragraph of a comment one line.
+func unwrap(comment string) string {
+	paragraphs := strings.Split(comment, "\n\n")
+	for i, p := range paragraphs {
+		paragraphs[i] = strings.Join(strings.Fields(p), " ")
+	}
+	return strings.Join(paragraphs, "\n\n")
 }
 
 // goName matches what may be the name of a field inside a sentence.

@@ -84,13 +84,13 @@ func (c Config) fieldFaults() Faults {
 	faults := make(Faults, len(wrong))
 	for i, w := range wrong {
 		_, path, _ := strings.Cut(w.Namespace(), ".") // without the type's name
-		faults[i] = Fault{Path: path, Message: message(w)}
+		faults[i] = Fault{Path: path, Message: message(path, w)}
 	}
 	return faults
 }
 
-// message says what is wrong with one field, and what would be right.
-func message(w validator.FieldError) string {
+// message says what is wrong with the field at path, and what would be right.
+func message(path string, w validator.FieldError) string {
 	value := reflect.ValueOf(w.Value())
 	if check, ok := checks[w.Tag()]; ok {
 		if value.Type() == secretType {
@@ -100,6 +100,9 @@ func message(w validator.FieldError) string {
 	}
 	switch w.Tag() {
 	case "required":
+		if value.Type() == secretType {
+			return "is required; write it here, or set " + variablesOf(path)
+		}
 		return "is required"
 	case "unique":
 		return "lists the same value twice"

@@ -147,7 +147,7 @@ func TestAS59_ClientCheckedAtRefresh(t *testing.T) {
 		code   string
 	}{
 		"client withdrawn":   {func(c *config.Config) { c.Clients = c.Clients[1:] }, http.StatusUnauthorized, "invalid_client"},
-		"grant withdrawn":    {func(c *config.Config) { c.Clients[0].GrantTypes = c.Clients[0].GrantTypes[:1] }, http.StatusBadRequest, "unauthorized_client"},
+		"grant withdrawn":    {func(c *config.Config) { withoutRefresh(&c.Clients[0]) }, http.StatusBadRequest, "unauthorized_client"},
 		"scope withdrawn":    {func(c *config.Config) { c.Clients[0].Scopes = []string{"openid", "offline_access"} }, http.StatusBadRequest, "invalid_grant"},
 		"audience withdrawn": {func(c *config.Config) { c.Clients[0].Audiences = []string{"https://other.example"} }, http.StatusBadRequest, "invalid_grant"},
 	} {

