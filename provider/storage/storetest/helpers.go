@@ -20,7 +20,6 @@ var helperChecks = []check{
 	{"update makes, changes and keeps", updateChanges},
 	{"update tries again after a conflict", updateConflict},
 	{"update gives up", updateGivesUp},
-	{"update ends with its context", updateContext},
 	{"update counts once though replies are lost", updateLost},
 	{"scopes are apart", scopesApart},
 	{"scope finds what was moved or damaged", scopeCorrupt},
@@ -36,17 +35,17 @@ func settleLost(t *suite) {
 		}
 		return nil
 	})
-	r := record("a", "1")
+	r := t.record("a", "1")
 	for range 2 { // also when it is resent
 		if err := storage.Settle(t.Context(), s, r); err != nil {
 			t.Errorf("Settle = %v, want nil: the record is stored", err)
 		}
 	}
 	t.holds(r)
-	if err := storage.Settle(t.Context(), t.s, record("a", "2")); !errors.Is(err, storage.ErrConflict) {
+	if err := storage.Settle(t.Context(), t.s, t.record("a", "2")); !errors.Is(err, storage.ErrConflict) {
 		t.Errorf("Settle = %v, want ErrConflict", err)
 	}
-	bad := record("a", "2")
+	bad := t.record("a", "2")
 	bad.Version = storage.Version{}
 	if err := storage.Settle(t.Context(), t.s, bad); !errors.Is(err, storage.ErrInvalid) {
 		t.Errorf("Settle = %v, want ErrInvalid", err)
@@ -71,16 +70,23 @@ func settleUnknown(t *suite) {
 		// also have replaced what was written, so it is no conflict.
 		"another version is there": func(op Op) error {
 			if op.Name == "Put" {
-				t.put(record("another version is there", "2"))
+				t.put(t.record("another version is there", "2"))
 				return After(errOut)
 			}
 			return nil
 		},
 	} {
-		if err := storage.Settle(t.Context(), Faulty(t.s, fail), record(name, "1")); !errors.Is(err, errOut) {
+		if err := storage.Settle(t.Context(), Faulty(t.s, fail), t.record(name, "1")); !errors.Is(err, errOut) {
 			t.Errorf("%s: Settle = %v, want the error of Put", name, err)
 		}
 	}
+}
+
+// beneath is the check on a Scope.
+func (t *suite) beneath(scope storage.Store) *suite {
+	scoped := t.on(scope)
+	scoped.scoped = true
+	return scoped
 }
 
 // countUp is a change that counts.
@@ -91,12 +97,12 @@ func countUp(cur storage.Record) (storage.Record, error) {
 }
 
 func updateChanges(t *suite) {
-	key := storage.Key{Kind: storage.User, ID: "a"}
+	key := t.key(storage.User, "a")
 	made, err := storage.Update(t.Context(), t.s, key, func(cur storage.Record) (storage.Record, error) {
 		if !cur.IsZero() {
 			t.Errorf("change got a record where there is none")
 		}
-		return storage.Record{Value: []byte("1"), Groups: []string{"g"}, Sort: 3, Version: storage.Version{1}, Prev: storage.Version{2}}, nil
+		return storage.Record{Value: []byte("1"), Groups: t.record("", "", "g").Groups, Sort: 3, Version: storage.Version{1}, Prev: storage.Version{2}}, nil
 	})
 	if err != nil {
 		t.Fatalf("Update: %v", err)
@@ -132,7 +138,7 @@ func updateChanges(t *suite) {
 }
 
 func updateConflict(t *suite) {
-	key := storage.Key{Kind: storage.User, ID: "a"}
+	key := t.key(storage.User, "a")
 	meddled := 0
 	got, err := storage.Update(t.Context(), t.s, key, func(cur storage.Record) (storage.Record, error) {
 		if meddled < 5 { // somebody else is faster
@@ -151,9 +157,9 @@ func updateConflict(t *suite) {
 
 func updateGivesUp(t *suite) {
 	tries := 0
-	_, err := storage.Update(t.Context(), t.s, storage.Key{Kind: storage.User, ID: "a"}, func(cur storage.Record) (storage.Record, error) {
+	_, err := storage.Update(t.Context(), t.s, t.key(storage.User, "a"), func(cur storage.Record) (storage.Record, error) {
 		tries++
-		r := record("a", "")
+		r := t.record("a", "")
 		r.Key.Kind, r.Prev = storage.User, cur.Version
 		t.put(r)
 		return countUp(cur)
@@ -163,28 +169,9 @@ func updateGivesUp(t *suite) {
 	}
 }
 
-func updateContext(t *suite) {
-	ctx, cancel := context.WithCancel(t.Context())
-	tries := 0
-	s := Faulty(t.s, func(op Op) error {
-		if op.Name == "Put" {
-			cancel()
-			return storage.ErrConflict
-		}
-		return nil
-	})
-	_, err := storage.Update(ctx, s, storage.Key{Kind: storage.User, ID: "a"}, func(cur storage.Record) (storage.Record, error) {
-		tries++
-		return countUp(cur)
-	})
-	if !errors.Is(err, context.Canceled) || !errors.Is(err, storage.ErrUnavailable) || tries != 1 {
-		t.Errorf("Update = %v after %d tries, want the end of its context after one", err, tries)
-	}
-}
-
 func updateLost(t *suite) {
 	s := WeakConfig{Seed: 7, LostReplies: 0.5, SlowGets: 0.5}.Store(t.s)
-	key := storage.Key{Kind: storage.User, ID: "a"}
+	key := t.key(storage.User, "a")
 	for i := range 50 {
 		got, err := storage.Update(t.Context(), s, key, countUp)
 		if err != nil || string(got.Value) != strconv.Itoa(i+1) {
@@ -195,17 +182,17 @@ func updateLost(t *suite) {
 
 func scopesApart(t *suite) {
 	one, two := storage.Scope(t.s, "https://one.example"), storage.Scope(t.s, "https://two.example")
-	a, b := record("a", "of one", "g"), record("a", "of two", "g")
+	a, b := t.record("a", "of one", "g"), t.record("a", "of two", "g")
 	for s, r := range map[storage.Store]storage.Record{one: a, two: b} {
 		if err := s.Put(t.Context(), r); err != nil {
 			t.Fatal(err)
 		}
-		if n, err := s.Add(t.Context(), counterKey("a"), 1, time.Hour); n != 1 || err != nil {
+		if n, err := s.Add(t.Context(), t.counter("a"), 1, time.Hour); n != 1 || err != nil {
 			t.Errorf("Add = %d, %v; want 1", n, err)
 		}
 	}
 	for s, r := range map[storage.Store]storage.Record{one: a, two: b} {
-		scoped := &suite{T: t.T, s: s}
+		scoped := t.beneath(s)
 		scoped.holds(r)
 		for _, got := range scoped.lists("g", storage.Page{}, "a") {
 			scoped.same(got, r)
@@ -216,14 +203,14 @@ func scopesApart(t *suite) {
 	if err := two.Delete(t.Context(), b.Key); err != nil {
 		t.Fatal(err)
 	}
-	(&suite{T: t.T, s: one}).holds(a)
+	t.beneath(one).holds(a)
 }
 
 func scopeCorrupt(t *suite) {
 	const issuer = "https://one.example"
 	scoped := storage.Scope(t.s, issuer)
 	const secret = "the value that no error may show"
-	r, other := record("secret-id", secret, "g"), record("other", "2", "h")
+	r, other := t.record("secret-id", secret, "g"), t.record("other", "2", "h")
 	for _, r := range []storage.Record{r, other} {
 		if err := scoped.Put(t.Context(), r); err != nil {
 			t.Fatal(err)
@@ -254,11 +241,11 @@ func scopeCorrupt(t *suite) {
 	} {
 		stored = t.put(next(stored, string(value)))
 		_, getErr := scoped.Get(t.Context(), other.Key, r.Key)
-		listed, listErr := walk(t.Context(), scoped, "g", storage.Page{})
+		listed, listErr := t.beneath(scoped).walk(r.Groups[0], storage.Page{})
 		for call, err := range map[string]error{"Get": getErr, "List": listErr} {
 			if !errors.Is(err, storage.ErrCorrupt) || !strings.Contains(err.Error(), string(storage.Grant)) {
 				t.Errorf("%s: %s = %v, want ErrCorrupt naming the kind", name, call, err)
-			} else if s := err.Error(); strings.Contains(s, secret) || strings.Contains(s, r.Key.ID) {
+			} else if s := err.Error(); strings.Contains(s, secret) || strings.Contains(s, "secret-id") {
 				t.Errorf("%s: %s shows what it read", name, call)
 			}
 		}
@@ -270,7 +257,7 @@ func scopeCorrupt(t *suite) {
 		t.Errorf("Get of an undamaged record: %v", err)
 	}
 	// A store, or a connection, that gives the answer to another question.
-	r.Key.ID, r.Version = "third", storage.NewVersion()
+	r.Key.ID, r.Version = t.names+"third", storage.NewVersion()
 	if err := scoped.Put(t.Context(), r); err != nil {
 		t.Fatal(err)
 	}
@@ -301,7 +288,7 @@ func (s *spy) Put(ctx context.Context, r storage.Record) error {
 
 // weakestWalks holds the weakest store to what flows may rely on even there.
 func weakestWalks(t *suite) {
-	weak := &suite{T: t.T, s: WeakConfig{Seed: 3, ShortPages: 1, SlowGets: 1}.Store(t.s), clock: t.clock}
+	weak := t.on(WeakConfig{Seed: 3, ShortPages: 1, SlowGets: 1}.Store(t.s))
 	ids := sorted(weak, 1, 1, 1, 2, 3, 4, 5, 6, 7)
 	for range 20 {
 		weak.lists("g", storage.Page{}, ids...)

@@ -1,33 +1,33 @@
 package storetest
 
 import (
-	"bytes"
-	"context"
-	"crypto/rand"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
+	"testing"
 	"time"
 
 	"github.com/lettergate/lettergate/provider/storage"
 )
 
+// What is said about names, with the names as they are.
 var hostileChecks = []check{
 	{"hostile ids", hostileIDs},
 	{"kinds do not collide", kindsApart},
-	{"big values", bigValues},
+	{"groups with similar names", groupNames},
+	{"groups and ids are apart", groupsAndIDs},
+	{"four groups of long names", longGroups},
 	{"limits", limits},
-	{"the caller's slices", callersSlices},
-	{"a context that is done", contextDone},
-	{"a put that is interrupted", putInterrupted},
+	{"a clock far in the past", clockInThePast},
 }
 
 func hostileIDs(t *suite) {
 	ids := []string{
 		"a", "a/b", "a/", "/a", "a//b", "A", "á", "a\u0301", " a", "a ", "a\x00", "a\x00b", "\x00", "\x00a",
-		"{a}", "a{b}", "{}", "{", "*", "a*", "?", "[a]", "a:b", ":", "%", "a%00", "_", "'", `"`, `\`, "--", ";",
-		"\r\n", "\xff", "\xff\xfe", "a\xc3", "\u202e", "🔑", "NULL", "0", "grant/a", "../a",
-		fill(storage.MaxIDBytes), fill(storage.MaxIDBytes-1) + "y", strings.Repeat("\x00", storage.MaxIDBytes),
+		"{a}", "a{b}", "{}", "{", "}", "{}a", "*", "a*", "?", "[a]", "[", "(", "-", "+", "a:b", ":", "%", "a%00", "_", "'", `"`, `\`, "--", ";",
+		"\r\n", "\n", "\xff", "\xff\xfe", "\xff\xff", "a\xc3", "\u202e", "🔑", "NULL", "0", "-1", "1e3", "grant/a", "../a", "a.b", "$1", "@a", "~",
+		fill(storage.MaxIDBytes), fill(storage.MaxIDBytes-1) + "y", strings.Repeat("\x00", storage.MaxIDBytes), strings.Repeat("é", storage.MaxIDBytes/2),
 	}
 	var all []storage.Record
 	for _, id := range ids {
@@ -43,6 +43,7 @@ func hostileIDs(t *suite) {
 	for i, r := range all {
 		t.delete(r.Key)
 		t.absent(r.Key)
+		t.counts(counterKey(r.Key.ID), 0, time.Hour, int64(i+1))
 		for _, other := range all[i+1:] {
 			if other.Key == r.Key {
 				t.Fatalf("id %q is twice in the test", r.Key.ID)
@@ -53,15 +54,9 @@ func hostileIDs(t *suite) {
 }
 
 func kindsApart(t *suite) {
-	kinds := []storage.Kind{
-		storage.User, storage.Email, storage.Username, storage.Consent, storage.Client, storage.Keys,
-		storage.Grant, storage.Session, storage.Verification, storage.Outbox, storage.Revoked,
-		storage.Device, storage.Replay, storage.Lease, storage.Epoch,
-	}
-	ids := []string{"x", "name/x", "grant/x"}
 	var all []storage.Record
-	for _, kind := range kinds {
-		for _, id := range ids {
+	for _, kind := range recordKinds() {
+		for _, id := range []string{"x", "/x", "name/x", "grant/x"} {
 			r := record(id, string(kind)+" of "+id, "kinds/"+id)
 			r.Key.Kind = kind
 			all = append(all, t.put(r))
@@ -71,25 +66,80 @@ func kindsApart(t *suite) {
 	for _, r := range all {
 		t.holds(r)
 	}
-	t.lists("kinds/x", storage.Page{}, slices.Repeat([]string{"x"}, len(kinds))...)
+	t.lists("kinds/x", storage.Page{}, slices.Repeat([]string{"x"}, len(recordKinds()))...)
 	t.delete(all[0].Key)
 	for _, r := range all[1:] {
 		t.holds(r)
 	}
 }
 
-func bigValues(t *suite) {
-	value := make([]byte, storage.MaxValueBytes)
-	rand.Read(value)
-	r := record("a", string(value), "g")
-	t.holds(t.put(r))
-	rand.Read(value)
-	r = t.put(next(r, string(value)))
-	r.Prev = storage.Version{}
-	other := t.put(record("b", string(slices.Repeat([]byte{0}, storage.MaxValueBytes)), "g"))
-	for i, got := range t.lists("g", storage.Page{}, "a", "b") {
-		t.same(got, []storage.Record{r, other}[i])
+func groupNames(t *suite) {
+	names := []string{
+		"g", "g/", "g/a", "G", "g\x00", "g\x00a", "{g}", "g*", "g:1", "グループ", "\xff\xfe", "\x00", " ", "g ", "0", "{}", "}{",
+		fill(storage.MaxIDBytes + t.slack), fill(storage.MaxIDBytes+t.slack-1) + "y",
 	}
+	for i, name := range names {
+		t.put(record(fmt.Sprint("in-", i), "1", name))
+	}
+	for i, name := range names {
+		t.lists(name, storage.Page{}, fmt.Sprint("in-", i))
+	}
+	t.put(record("in four", "1", "g", "g\x00", "{g}", "g/"))
+	t.holds(t.put(record("in four more", "1", "g,g", "g\x00g", "g\ng", "[\"g\"]")))
+	t.lists("g", storage.Page{}, "in four", "in-0")
+	t.lists("g,g", storage.Page{}, "in four more")
+}
+
+// groupsAndIDs has groups, records and counters of one name, and of names that look
+// like what an engine may make of another.
+func groupsAndIDs(t *suite) {
+	names := []string{"x", "grant/x", "grant:x", "grant\x00x", "{grant/x}", "g/x", "g:x", "r/x", "r:x", "c:x", "counter/x", "group/x", "members", "records"}
+	var all []storage.Record
+	for _, name := range names {
+		all = append(all, t.put(record(name, "1", name)))
+		t.counts(counterKey(name), 7, time.Hour, 7)
+	}
+	for _, r := range all {
+		t.holds(r)
+		t.lists(r.Key.ID, storage.Page{}, r.Key.ID)
+		t.counts(counterKey(r.Key.ID), 0, time.Hour, 7)
+	}
+	for i, r := range all {
+		t.delete(counterKey(r.Key.ID))
+		t.lists(r.Key.ID, storage.Page{}, r.Key.ID)
+		t.delete(r.Key)
+		t.lists(r.Key.ID, storage.Page{})
+		for _, other := range all[i+1:] {
+			t.holds(other)
+		}
+	}
+}
+
+func longGroups(t *suite) {
+	long := func(first byte, rest string) string {
+		return string(first) + strings.Repeat(rest, storage.MaxIDBytes+t.slack)[:storage.MaxIDBytes+t.slack-1]
+	}
+	groups := []string{long('a', "\x00"), long('a', "\x00\xff"), long('{', "}{"), long('{', "}{")}
+	groups[3] = groups[3][:len(groups[3])-1] + "\xff"
+	r := record(long('i', "\xfe\x00"), "1", groups...)
+	r.Sort = -storage.MaxSort
+	t.put(r)
+	t.put(record("another", "1", groups[1], groups[0]))
+	r = next(r, "moved")
+	r.Sort = storage.MaxSort
+	r = read(t.put(r))
+	t.holds(r)
+	for i, g := range groups {
+		t.listed(g, r, 1)
+		if i < 2 {
+			for _, limit := range []int{0, 1} {
+				t.lists(g, storage.Page{Limit: limit}, "another", r.Key.ID)
+			}
+		}
+	}
+	t.delete(r.Key)
+	t.lists(groups[0], storage.Page{}, "another")
+	t.lists(groups[3], storage.Page{})
 }
 
 func limits(t *suite) {
@@ -126,9 +176,11 @@ func limits(t *suite) {
 			t.Errorf("Put with %s = %v, want ErrInvalid", name, err)
 		}
 	}
-	for _, key := range []storage.Key{{Kind: storage.Grant}, {ID: "a"}, {Kind: storage.Grant, ID: most.Key.ID + "x"}} {
+	good := storage.Key{Kind: storage.Grant, ID: "good"}
+	for _, key := range []storage.Key{{Kind: storage.Grant}, {ID: "a"}, {Kind: storage.Grant, ID: most.Key.ID + "x"}, {Kind: "nonsense", ID: "a"}, {}} {
 		_, getErr := t.s.Get(t.Context(), key)
-		for call, err := range map[string]error{"Get": getErr, "Delete": t.s.Delete(t.Context(), key)} {
+		_, lastErr := t.s.Get(t.Context(), good, key)
+		for call, err := range map[string]error{"Get": getErr, "Get behind another": lastErr, "Delete": t.s.Delete(t.Context(), key)} {
 			if !errors.Is(err, storage.ErrInvalid) {
 				t.Errorf("%s of a bad key = %v, want ErrInvalid", call, err)
 			}
@@ -141,115 +193,48 @@ func limits(t *suite) {
 	}
 }
 
-func callersSlices(t *suite) {
-	r := record("a", "value", "g", "h")
-	mine := r
-	mine.Value, mine.Groups = bytes.Clone(r.Value), slices.Clone(r.Groups)
-	t.put(mine)
-	mine.Value[0], mine.Groups[0] = 'X', "X"
-	t.holds(r)
-
-	read := t.get(r.Key)[0]
-	read.Value[0], read.Groups[0] = 'Y', "Y"
-	t.holds(r)
-	for _, listed := range t.lists("g", storage.Page{}, "a") {
-		listed.Value[0], listed.Groups[0] = 'Z', "Z"
-	}
-	t.holds(r)
-	t.lists("g", storage.Page{}, "a")
-
-	// And the store does not write into what it is given.
-	keys := []storage.Key{r.Key, {Kind: storage.Grant, ID: "b"}}
-	given := next(r, "2")
-	kept := given
-	kept.Value, kept.Groups = bytes.Clone(given.Value), slices.Clone(given.Groups)
-	t.put(given)
-	t.get(keys...)
-	kept.Prev, given.Prev = storage.Version{}, storage.Version{}
-	t.same(given, kept)
-	if keys[0] != r.Key || keys[1].ID != "b" {
-		t.Errorf("Get changed the keys it was given")
+// clockInThePast does what has to do with time in a year that is long over for the
+// machine, the database and whatever is between them.
+func clockInThePast(t *suite) {
+	t.clock.advance(time.Date(2001, 2, 3, 4, 5, 6, 7_890_123, time.UTC).Sub(t.clock.Now()))
+	for _, c := range []check{
+		{"get present", getPresent}, {"list returns whole records", listWhole}, {"expired is absent", expired},
+		{"expired is replaced with zero Prev", replaceExpired}, {"expiry may change", changeExpiry},
+		{"expiry changes many times", changeExpiryOften}, {"expiry is kept to the millisecond", expiryPrecision},
+		{"expiry may be far", expiryFar}, {"put what has expired", putExpired}, {"the expired take nobody along", expiredAlone},
+		{"pages pass over the expired", listPassesExpired}, {"racing puts replace the expired", raceExpired},
+		{"add counts", addCounts}, {"add nothing to nothing", addNothing}, {"a counter's life is fixed", addLife},
+		{"a counter at zero keeps its life", addZeroLife}, {"a counter is deleted", addDelete},
+		{"racing adds meet the end of a life", raceAddWindow},
+	} {
+		part := t.part(c.name)
+		part.TB = told{t.TB, c.name}
+		c.run(part)
 	}
 }
 
-// calls is every method of s that takes a context, by its name.
-func calls(s storage.Store, r storage.Record) map[string]func(ctx context.Context) error {
-	return map[string]func(ctx context.Context) error{
-		"Get":    func(ctx context.Context) error { _, err := s.Get(ctx, r.Key); return err },
-		"Put":    func(ctx context.Context) error { return s.Put(ctx, next(r, "late")) },
-		"Delete": func(ctx context.Context) error { return s.Delete(ctx, r.Key) },
-		"List":   func(ctx context.Context) error { _, _, err := s.List(ctx, "g", storage.Page{}); return err },
-		"Add":    func(ctx context.Context) error { _, err := s.Add(ctx, counterKey("c"), 1, time.Hour); return err },
-		"Ping":   func(ctx context.Context) error { return s.Ping(ctx) },
-	}
+// told is a TB whose messages say which part of a check they are of.
+type told struct {
+	testing.TB
+	part string
 }
 
-func contextDone(t *suite) {
-	r := t.put(record("a", "1", "g"))
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	for name, call := range calls(t.s, r) {
-		for range 20 { // it may be a matter of luck
-			done := make(chan error, 1)
-			go func() { done <- call(ctx) }()
-			select {
-			case err := <-done:
-				if err == nil || errors.Is(err, storage.ErrConflict) || errors.Is(err, storage.ErrInvalid) {
-					t.Fatalf("%s with a done context = %v", name, err)
-				}
-			case <-time.After(5 * time.Second):
-				t.Fatalf("%s with a done context does not return", name)
-			}
-		}
-	}
+func (t told) Error(args ...any) {
+	t.Helper()
+	t.TB.Errorf("%s: %s", t.part, fmt.Sprintln(args...))
 }
 
-// putInterrupted ends the context at some moment of a Put. Whatever becomes of the
-// Put, all of it does.
-func putInterrupted(t *suite) {
-	for round := range 40 {
-		r := record("a", fill(1000), "g1", "g2", "g3")
-		r.Key.ID += string(rune('0' + round))
-		r.Sort = int64(round)
-		if round%2 == 1 {
-			t.put(r)
-		}
-		changed := next(r, strings.Repeat("y", 1000))
-		if round%2 == 0 {
-			changed.Prev = storage.Version{}
-		}
-		changed.Sort = -int64(round) - 1
+func (t told) Errorf(format string, args ...any) {
+	t.Helper()
+	t.TB.Errorf("%s: "+format, append([]any{t.part}, args...)...)
+}
 
-		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(round)*10*time.Microsecond)
-		err := t.s.Put(ctx, changed)
-		cancel()
-		changed.Prev = storage.Version{}
-		switch got := t.get(r.Key)[0]; {
-		case got.Version == changed.Version:
-			t.same(got, changed)
-		case err == nil:
-			t.Errorf("an acknowledged Put is not there")
-		case round%2 == 1:
-			t.same(got, r)
-			continue // it may still be on its way, and move what is listed
-		default:
-			continue
-		}
-		for _, group := range r.Groups {
-			listed, err := walk(t.Context(), t.s, group, storage.Page{})
-			if err != nil {
-				t.Fatalf("List: %v", err)
-			}
-			n := 0
-			for _, l := range listed {
-				if l.Key == r.Key {
-					t.same(l, changed)
-					n++
-				}
-			}
-			if n != 1 {
-				t.Errorf("round %d: %s lists the record %d times", round, group, n)
-			}
-		}
-	}
+func (t told) Fatal(args ...any) {
+	t.Helper()
+	t.TB.Fatalf("%s: %s", t.part, fmt.Sprintln(args...))
+}
+
+func (t told) Fatalf(format string, args ...any) {
+	t.Helper()
+	t.TB.Fatalf("%s: "+format, append([]any{t.part}, args...)...)
 }

@@ -9,16 +9,62 @@
 // the contract allows: a flow that is right on it is right on every engine.
 // [Faulty] fails chosen calls, [Slow] delays them, and [Count] counts them and the
 // waits of a request.
+//
+// # Writing an engine
+//
+// An engine is a type with the seven methods of storage.Store, for a database that
+// can do two things: change one record under a condition, and list keys in an order.
+// Its test is
+//
+//	func TestContract(t *testing.T) {
+//		storetest.Run(t, func(t *testing.T, now func() time.Time) storage.Store {
+//			s, err := Open(t.Context(), Config{Table: newTable(t), Now: now})
+//			if err != nil {
+//				t.Fatal(err)
+//			}
+//			t.Cleanup(func() { s.Close() })
+//			return s
+//		})
+//	}
+//
+//	func Benchmark(b *testing.B) { storetest.Bench(b, ...) }
+//
+// against a real database that the test starts or is given, never a mock of one.
+// Build with the tag full to run it with longer races and more random operations.
+//
+// What most engines get wrong first:
+//
+//   - Put is one conditional write: absent, or expired, or of version Prev. When the
+//     condition fails, the version that is stored decides: it is r.Version, then Put
+//     succeeds; or it is another, then it is ErrConflict. The groups are compared
+//     last, so a writer who is late gets ErrConflict whatever they are.
+//   - A client library that sends a command again when its reply was lost makes two
+//     Puts of one version, which may even run at the same time. Both succeed. An Add
+//     has nothing to be recognised by, so it must not be sent again.
+//   - Expiry is judged by the clock that the engine was opened with and by nothing
+//     else. A database that removes items by itself works by its own clock: give it a
+//     time that is minutes later, computed as a duration from the engine's clock, and
+//     let it only collect what List, Get and Put count as absent already. Where an
+//     index can expire as a whole, nothing but the longest life in it counts.
+//   - An index that is written apart from the record is written before it, and List
+//     leaves out what it finds no record for, or a record that has another Sort or is
+//     not in that group. A Put that was refused, or died between the two writes, has
+//     left such an entry. To remove it is a race against the next Put of that key.
+//   - Keys, group names and values are bytes, not text, and compare as bytes. Numbers
+//     are whole: a Sort is below 2^53 on either side, a counter is any int64, and stays
+//     at the largest when more is added.
+//   - A call ends with its context, with an error that wraps both
+//     storage.ErrUnavailable and ctx.Err(), and from then on reads nothing that the
+//     caller gave it.
+//
+// Run does not see what happens when the database dies: that an acknowledged write
+// is still there, that a call does not wait for a server that is silent, and that an
+// engine refuses a database which is of another version, evicts or is read-only. Test
+// these with the database in a process of its own that is killed, stopped and cut off.
 package storetest
 
 import (
-	"bytes"
-	"context"
-	"errors"
-	"fmt"
 	"slices"
-	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -30,19 +76,37 @@ import (
 // every Provider uses them.
 //
 // open returns a store that holds nothing, has now as its clock, and is released
-// by t.Cleanup. It may be called several times.
+// by t.Cleanup. It is called some twenty times: most checks share a store, where
+// they use names of their own. now stands still until a check moves it on, and is
+// safe for concurrent use.
 func Run(t *testing.T, open func(t *testing.T, now func() time.Time) storage.Store) {
-	for _, c := range slices.Concat(recordChecks, groupChecks, counterChecks, hostileChecks, raceChecks, helperChecks) {
-		t.Run(c.name, func(t *testing.T) {
-			clock := newClock()
-			c.run(&suite{T: t, s: open(t, clock.Now), clock: clock, slack: storage.Slack})
-		})
+	for _, section := range sections() {
+		var common *suite
+		if !section.own {
+			common = opened(t, section, open)
+		}
+		for _, c := range section.checks {
+			t.Run(c.name, func(t *testing.T) {
+				c.run(section.suite(t, c, common, open))
+			})
+		}
 	}
-	for _, c := range slices.Concat(recordChecks, groupChecks, counterChecks, hostileChecks) {
-		t.Run("scoped/"+c.name, func(t *testing.T) {
-			clock := newClock()
-			c.run(&suite{T: t, s: storage.Scope(open(t, clock.Now), "https://issuer.example"), clock: clock})
-		})
+	common := opened(t, section{}, open)
+	for _, section := range sections() {
+		if !section.scoped {
+			continue
+		}
+		for _, c := range section.checks {
+			t.Run("scoped/"+c.name, func(t *testing.T) {
+				s := *common
+				if section.ends {
+					s = *opened(t, section, open)
+				}
+				s.TB, s.scoped, s.slack = t, true, 0
+				s.s = storage.Scope(s.s, "https://issuer.example/"+c.name)
+				c.run(&s)
+			})
+		}
 	}
 }
 
@@ -52,178 +116,47 @@ type check struct {
 	run  func(t *suite)
 }
 
-// A suite is what a check works with.
-type suite struct {
-	*testing.T
-	s     storage.Store
-	clock *clock
-	slack int // what the store accepts beyond the limits
+// A section is checks that are run alike.
+type section struct {
+	checks []check
+	own    bool // each on a store of its own, whose names are not marked as the check's
+	ends   bool // each closes its store
+	scoped bool // also beneath a Scope, each in one of its own
 }
 
-// A clock stands still until it is told otherwise. It begins far from now, so that
-// an engine which asks another clock is found out.
-type clock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func newClock() *clock {
-	return &clock{now: time.Date(2031, 5, 6, 7, 8, 9, 0, time.UTC)}
-}
-
-func (c *clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *clock) advance(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
-}
-
-// record returns a new record, ready to be Put.
-func record(id, value string, groups ...string) storage.Record {
-	return storage.Record{
-		Key:     storage.Key{Kind: storage.Grant, ID: id},
-		Groups:  groups,
-		Value:   []byte(value),
-		Version: storage.NewVersion(),
+func sections() []section {
+	return []section{
+		{checks: slices.Concat(recordChecks, expiryChecks), scoped: true},
+		{checks: slices.Concat(groupChecks, pageChecks), scoped: true},
+		{checks: counterChecks, scoped: true},
+		{checks: hostileChecks, own: true, scoped: true},
+		{checks: valueChecks, scoped: true},
+		{checks: contextChecks, scoped: true},
+		{checks: slices.Concat(raceChecks, deleteRaceChecks)},
+		{checks: slices.Concat(placeChecks, helperChecks)},
+		{checks: modelChecks, own: true, scoped: true},
+		{checks: endChecks, own: true, ends: true, scoped: true},
 	}
 }
 
-// next returns r as its successor, with another value.
-func next(r storage.Record, value string) storage.Record {
-	r.Value = []byte(value)
-	r.Prev, r.Version = r.Version, storage.NewVersion()
-	return r
-}
-
-func counterKey(id string) storage.Key { return storage.Key{Kind: storage.Counter, ID: id} }
-
-// put puts r, which must succeed, and returns it.
-func (t *suite) put(r storage.Record) storage.Record {
+// opened is a suite on a store that is open until t ends.
+func opened(t *testing.T, s section, open func(t *testing.T, now func() time.Time) storage.Store) *suite {
 	t.Helper()
-	if err := t.s.Put(t.Context(), r); err != nil {
-		t.Fatalf("Put %.40q: %v", r.Key, err)
+	clock := newClock()
+	store := open(t, clock.Now)
+	if !s.ends {
+		store = &patient{Store: store, now: clock.Now}
 	}
-	return r
+	return &suite{TB: t, s: store, clock: clock, slack: storage.Slack}
 }
 
-// refused checks that a Put of r fails with want.
-func (t *suite) refused(r storage.Record, want error) {
+// suite returns what c is run with: a store of its own, or part of the common one.
+func (s section) suite(t *testing.T, c check, common *suite, open func(t *testing.T, now func() time.Time) storage.Store) *suite {
 	t.Helper()
-	if err := t.s.Put(t.Context(), r); !errors.Is(err, want) {
-		t.Errorf("Put = %v, want %v", err, want)
+	if s.own {
+		return opened(t, s, open)
 	}
+	own := common.part(c.name)
+	own.TB = t
+	return own
 }
-
-func (t *suite) delete(key storage.Key) {
-	t.Helper()
-	if err := t.s.Delete(t.Context(), key); err != nil {
-		t.Fatalf("Delete %.40q: %v", key, err)
-	}
-}
-
-func (t *suite) add(key storage.Key, delta int64, life time.Duration) int64 {
-	t.Helper()
-	n, err := t.s.Add(t.Context(), key, delta, life)
-	if err != nil {
-		t.Fatalf("Add: %v", err)
-	}
-	return n
-}
-
-func (t *suite) get(keys ...storage.Key) []storage.Record {
-	t.Helper()
-	got, err := t.s.Get(t.Context(), keys...)
-	if err != nil {
-		t.Fatalf("Get: %v", err)
-	}
-	if len(got) != len(keys) {
-		t.Fatalf("Get of %d keys returned %d records", len(keys), len(got))
-	}
-	return got
-}
-
-// holds checks that what is stored under r.Key is r.
-func (t *suite) holds(r storage.Record) {
-	t.Helper()
-	t.same(t.get(r.Key)[0], r)
-}
-
-// absent checks that nothing is stored under key.
-func (t *suite) absent(key storage.Key) {
-	t.Helper()
-	if got := t.get(key)[0]; !got.IsZero() || got.Value != nil || got.Key != (storage.Key{}) {
-		t.Errorf("Get %.40q returned a record, want the zero Record", key)
-	}
-}
-
-// same checks that got is the record that was Put as want.
-func (t *suite) same(got, want storage.Record) {
-	t.Helper()
-	switch {
-	case got.IsZero():
-		t.Errorf("%.40q is absent", want.Key)
-	case got.Key != want.Key:
-		t.Errorf("Key = %.40q, want %.40q", got.Key, want.Key)
-	case got.Version != want.Version:
-		t.Errorf("%.40q: Version = %x, want %x", want.Key, got.Version, want.Version)
-	case !bytes.Equal(got.Value, want.Value):
-		t.Errorf("%.40q: Value = %.40q (%d bytes), want %.40q (%d bytes)", want.Key, got.Value, len(got.Value), want.Value, len(want.Value))
-	case got.Sort != want.Sort:
-		t.Errorf("%.40q: Sort = %d, want %d", want.Key, got.Sort, want.Sort)
-	case !slices.Equal(got.Groups, want.Groups):
-		t.Errorf("%.40q: Groups = %.80q, want %.80q", want.Key, got.Groups, want.Groups)
-	case !got.Expires.Equal(want.Expires):
-		t.Errorf("%.40q: Expires = %v, want %v", want.Key, got.Expires, want.Expires)
-	case !got.Prev.IsZero():
-		t.Errorf("%.40q: Prev = %x in a record that was read", want.Key, got.Prev)
-	}
-}
-
-// walk lists a whole group, page after page.
-func walk(ctx context.Context, s storage.Store, group string, page storage.Page) ([]storage.Record, error) {
-	var all []storage.Record
-	for range 10_000 {
-		got, next, err := s.List(ctx, group, page)
-		if err != nil {
-			return nil, err
-		}
-		limit := page.Limit
-		if limit == 0 {
-			limit = 100
-		}
-		if len(got) > limit {
-			return nil, fmt.Errorf("a page of %d records, the limit is %d", len(got), limit)
-		}
-		all = append(all, got...)
-		if next == "" {
-			return all, nil
-		}
-		page.After = next
-	}
-	return nil, errors.New("the list does not end")
-}
-
-// lists checks that a walk over the group finds the ids, in their order.
-func (t *suite) lists(group string, page storage.Page, ids ...string) []storage.Record {
-	t.Helper()
-	got, err := walk(t.Context(), t.s, group, page)
-	if err != nil {
-		t.Fatalf("List: %v", err)
-	}
-	var found []string
-	for _, r := range got {
-		found = append(found, r.Key.ID)
-	}
-	if !slices.Equal(found, ids) {
-		t.Errorf("List %.40q %+v found %.60q, want %.60q", group, page, found, ids)
-	}
-	return got
-}
-
-// fill returns n bytes of an id.
-func fill(n int) string { return strings.Repeat("x", n) }

@@ -243,3 +243,23 @@ func TestUpdatePauses(t *testing.T) {
 		}
 	})
 }
+
+// A context that ends during a Put ends the Update too.
+func TestUpdateEndsWithItsContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	s := storetest.Faulty(open(t), func(op storetest.Op) error {
+		if op.Name == "Put" {
+			cancel()
+			return storage.ErrConflict
+		}
+		return nil
+	})
+	tries := 0
+	_, err := storage.Update(ctx, s, storage.Key{Kind: storage.User, ID: "a"}, func(cur storage.Record) (storage.Record, error) {
+		tries++
+		return cur, nil
+	})
+	if !errors.Is(err, context.Canceled) || !errors.Is(err, storage.ErrUnavailable) || tries != 1 {
+		t.Errorf("Update = %v after %d tries, want the end of its context after one", err, tries)
+	}
+}

@@ -3,9 +3,9 @@ package storetest
 import (
 	"context"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"runtime"
-	"strings"
 	"sync"
 	"time"
 
@@ -44,15 +44,16 @@ func Weakest(s storage.Store) storage.Store {
 
 // Store returns s, weakened.
 func (c WeakConfig) Store(s storage.Store) storage.Store {
-	return &weak{Store: s, cfg: c, rand: rand.New(rand.NewPCG(c.Seed, 0))}
+	return &weak{Store: s, cfg: c, rand: rand.New(rand.NewPCG(c.Seed, 0)), emptied: map[[2]string]bool{}}
 }
 
 type weak struct {
 	storage.Store
 	cfg WeakConfig
 
-	mu   sync.Mutex
-	rand *rand.Rand // guarded by mu
+	mu      sync.Mutex
+	rand    *rand.Rand         // guarded by mu
+	emptied map[[2]string]bool // groups and places whose last page was empty; guarded by mu
 }
 
 // errLost is the answer that takes the place of a lost one.
@@ -132,48 +133,50 @@ func (w *weak) linger(ctx context.Context) error {
 	return nil
 }
 
-// Where a weak page begins is a letter and the place in the store beneath. After
-// an empty page comes one with something in it, so that every walk ends.
-const (
-	anyPage   = "a"
-	fullPage  = "f"
-	emptyPage = "e" // the last: nothing follows
-)
-
+// List returns an empty page now and then, whose next page is not empty too, so that
+// every walk ends.
 func (w *weak) List(ctx context.Context, group string, page storage.Page) ([]storage.Record, string, error) {
-	mode := anyPage
-	if page.After != "" {
-		mode, page.After = page.After[:1], page.After[1:]
-		if !strings.Contains(anyPage+fullPage+emptyPage, mode) {
-			return nil, "", fmt.Errorf("%w: no place in a list", storage.ErrInvalid)
-		}
-	}
-	short := w.chance(w.cfg.ShortPages)
-	if mode == anyPage && short && w.chance(0.5) {
+	_, _, limit, err := page.Check()
+	short := err == nil && w.chance(w.cfg.ShortPages)
+	if empty, next := w.empty(group, page.After, short); empty {
 		// As a page of nothing but dangling entries. The store is asked all the
 		// same, for it may refuse.
-		if _, _, err := w.Store.List(ctx, group, page); err != nil {
+		_, _, err := w.Store.List(ctx, group, page)
+		if err != nil {
 			return nil, "", err
 		}
-		return nil, fullPage + page.After, nil
+		return nil, next, nil
 	}
-	if short && page.Limit >= 0 && page.Limit <= storage.MaxPage {
-		limit := page.Limit
-		if limit == 0 {
-			limit = 100
-		}
+	if short {
 		page.Limit = 1 + w.draw(limit)
 	}
 	records, next, err := w.Store.List(ctx, group, page)
-	switch {
-	case err != nil || mode == emptyPage:
+	if err != nil {
 		return nil, "", err
-	case next != "":
-		return records, anyPage + next, nil
-	case short:
-		return records, emptyPage + page.After, nil
 	}
-	return records, "", nil
+	if short && next == "" && len(records) > 0 { // nothing follows, which the next page says
+		next = storage.CursorOf(records[len(records)-1]).String()
+	}
+	return records, next, nil
+}
+
+// empty decides whether the page behind after is to be empty, and then returns where
+// the next one begins: at the same place.
+func (w *weak) empty(group, after string, short bool) (empty bool, next string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if place := [2]string{group, after}; w.emptied[place] {
+		delete(w.emptied, place)
+		return false, ""
+	}
+	if !short || w.rand.Float64() >= 0.5 {
+		return false, ""
+	}
+	if after == "" { // before all that there can be
+		after = storage.Cursor{Sort: math.MinInt64, Kind: storage.Client, ID: "\x00"}.String()
+	}
+	w.emptied[[2]string{group, after}] = true
+	return true, after
 }
 
 // wait waits for d or the end of ctx.
