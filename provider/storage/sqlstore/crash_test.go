@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"strings"
@@ -20,38 +19,6 @@ import (
 	"github.com/lettergate/lettergate/provider/storage"
 	"github.com/lettergate/lettergate/provider/storage/sqlstore"
 )
-
-// The tests below need another process, and that is this program again.
-const childEnv = "SQLSTORE_TEST_CHILD"
-
-func TestMain(m *testing.M) {
-	child, path, _ := strings.Cut(os.Getenv(childEnv), " ")
-	var err error
-	switch child {
-	case "":
-		os.Exit(m.Run())
-	case "write":
-		err = childWrites(path)
-	case "fill":
-		err = childFills(path)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-}
-
-func command(t *testing.T, child, path string) *exec.Cmd {
-	t.Helper()
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.CommandContext(t.Context(), exe)
-	cmd.Env = append(os.Environ(), childEnv+"="+child+" "+path)
-	cmd.Stderr = os.Stderr
-	return cmd
-}
 
 // childWrites puts records until it is killed, and prints the id of each that was
 // acknowledged.

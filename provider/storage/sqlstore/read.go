@@ -32,17 +32,11 @@ func selectKeys(n int) string {
 
 // Get implements [storage.Store].
 func (s *Store) Get(ctx context.Context, keys ...storage.Key) ([]storage.Record, error) {
-	if len(keys) > storage.MaxKeys {
-		return nil, fmt.Errorf("%w: get of %d keys", storage.ErrInvalid, len(keys))
+	if err := checkGet(keys); err != nil {
+		return nil, err
 	}
 	args := make([]any, 0, 2*len(keys))
 	for _, k := range keys {
-		if err := k.Check(); err != nil {
-			return nil, err
-		}
-		if k.Kind == storage.Counter {
-			return nil, fmt.Errorf("%w: a counter is not a record", storage.ErrInvalid)
-		}
 		args = append(args, string(k.Kind), []byte(k.ID))
 	}
 	if err := s.usable(ctx); err != nil {
@@ -119,11 +113,16 @@ func (s *Store) List(ctx context.Context, group string, page storage.Page) ([]st
 	if err := rows.Err(); err != nil {
 		return nil, "", fault(ctx, err)
 	}
-	next := ""
-	if len(records) == limit {
-		next = storage.CursorOf(records[limit-1]).String()
+	return records, nextPage(records, limit), nil
+}
+
+// nextPage returns where the page behind records begins. A full page may be the
+// last.
+func nextPage(records []storage.Record, limit int) string {
+	if len(records) < limit {
+		return ""
 	}
-	return records, next, nil
+	return storage.CursorOf(records[limit-1]).String()
 }
 
 // A row is a record as it is stored.

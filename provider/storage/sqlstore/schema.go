@@ -10,12 +10,16 @@ import (
 )
 
 // migrations lead from an empty database to the present schema, one transaction
-// for all that are missing. Never change one that was released: append.
+// for all that are missing. Each is written for both databases, with the same
+// tables and columns. Never change one that was released: append.
 //
 // Ids, groups and values are bytes and never compared as text. Times are Unix
 // milliseconds, NULL is never.
-var migrations = [...]string{
-	`
+var migrations = [...]struct{ sqlite, postgres string }{
+	{sqliteSchema1, postgresSchema1},
+}
+
+const sqliteSchema1 = `
 CREATE TABLE records (
 	kind    TEXT    NOT NULL,
 	id      BLOB    NOT NULL,
@@ -41,8 +45,7 @@ CREATE TABLE counters (
 	value   INTEGER NOT NULL,
 	expires INTEGER NOT NULL
 ) WITHOUT ROWID;
-CREATE INDEX counters_by_expiry ON counters (expires);`,
-}
+CREATE INDEX counters_by_expiry ON counters (expires);`
 
 const (
 	createMigrations = `CREATE TABLE migrations (version INTEGER NOT NULL PRIMARY KEY, applied INTEGER NOT NULL)`
@@ -85,7 +88,7 @@ func migrate(ctx context.Context, conn *sql.Conn, now int64) (err error) {
 		}
 	}
 	for i := version; i < len(migrations); i++ {
-		if _, err := conn.ExecContext(ctx, migrations[i]); err != nil {
+		if _, err := conn.ExecContext(ctx, migrations[i].sqlite); err != nil {
 			return fmt.Errorf("migrate to schema %d: %w", i+1, err)
 		}
 		if _, err := conn.ExecContext(ctx, insertMigration, i+1, now); err != nil {

@@ -1,24 +1,3 @@
-// Package sqlstore keeps a [storage.Store] in an SQL database: SQLite, in one file
-// of this machine.
-//
-// Its invariant: whatever was acknowledged is in the file, in full, and every
-// answer is what one order of all calls would have given. All writes of a Store go
-// through one goroutine. It takes the calls that are waiting, runs them in one
-// transaction, commits, and only then answers them; so a commit is shared by
-// whoever waits for one. When a call among them fails, they are run again with a
-// savepoint each, and it takes nobody with it. Reads run beside the writer, on
-// connections of their own, and see the last commit.
-//
-// A commit survives the death of the process. Commits with accounts in them
-// ([storage.Kind.Account]) are synced to the disk before they are acknowledged and
-// survive a power failure too; others may lose their last moments to it, never
-// their integrity.
-//
-// Several processes may use one file; they are safe, but not fair to each other.
-// The file must be on a local disk.
-//
-// What is particular to SQLite is in sqlite.go; the schema and the statements are
-// written so that another database can stand beside it.
 package sqlstore
 
 import (
@@ -155,14 +134,8 @@ func (s *Store) Delete(ctx context.Context, key storage.Key) error {
 
 // Add implements [storage.Store]. Sums beyond the range of int64 stay at its end.
 func (s *Store) Add(ctx context.Context, key storage.Key, delta int64, life time.Duration) (int64, error) {
-	if err := key.Check(); err != nil {
+	if err := checkAdd(key, delta, life); err != nil {
 		return 0, err
-	}
-	if key.Kind != storage.Counter {
-		return 0, fmt.Errorf("%w: add to kind %s", storage.ErrInvalid, key.Kind)
-	}
-	if delta > 0 && life < storage.MinLife {
-		return 0, fmt.Errorf("%w: counter with a life of %v", storage.ErrInvalid, life)
 	}
 	a := addition{id: []byte(key.ID), delta: delta, life: life}
 	return s.write(ctx, key, a.apply)
