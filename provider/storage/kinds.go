@@ -7,12 +7,13 @@ type Kind string
 
 // Accounts: what must survive a power failure.
 const (
-	User     Kind = "user"     // user/<subject>
-	Email    Kind = "email"    // email/<address>: the claim of an address, naming a subject
-	Username Kind = "username" // username/<name>: the claim of a name
-	Consent  Kind = "consent"  // consent/<subject>/<client>
-	Client   Kind = "client"   // client/<client_id>
-	Keys     Kind = "keys"     // keys/set: the sealed signing keys
+	User       Kind = "user"       // user/<subject>
+	Email      Kind = "email"      // email/<address>: the claim of an address, naming a subject
+	Username   Kind = "username"   // username/<name>: the claim of a name
+	Consent    Kind = "consent"    // consent/<subject>/<client>
+	Client     Kind = "client"     // client/<client_id>
+	Keys       Kind = "keys"       // keys/set: the sealed signing keys
+	Deployment Kind = "deployment" // deployment/this: which epoch the tokens are in
 )
 
 // Everything else lives minutes to weeks and may be lost with the last moments
@@ -26,7 +27,7 @@ const (
 	Device       Kind = "device"       // device/<id>: a browser or device that has signed in before
 	Replay       Kind = "replay"       // replay/<id>: something that may be used once
 	Lease        Kind = "lease"        // lease/<job>: who does a periodic job
-	Epoch        Kind = "epoch"        // epoch/store: notices an emptied or restored store
+	Epoch        Kind = "epoch"        // epoch/store: which deployment the tokens belong to
 	Counter      Kind = "counter"      // counters, the only kind that Add takes
 )
 
@@ -34,7 +35,7 @@ const (
 // not acknowledged before they would survive a power failure.
 func (k Kind) Account() bool {
 	switch k {
-	case User, Email, Username, Consent, Client, Keys:
+	case User, Email, Username, Consent, Client, Keys, Deployment:
 		return true
 	}
 	return false

@@ -59,14 +59,29 @@ func probeRecord(ctx context.Context, s Store, kind Kind, expires time.Time) err
 	if len(got) != 1 || got[0].Version != second.Version || !bytes.Equal(got[0].Value, first.Value) {
 		return fmt.Errorf("read a record: %w", errProbe)
 	}
-	listed, _, err := s.List(ctx, id, Page{})
-	if err != nil {
+	if err := probeList(ctx, s, id, second.Version); err != nil {
 		return fmt.Errorf("list a group: %w", err)
 	}
-	if len(listed) != 1 || listed[0].Version != second.Version {
-		return fmt.Errorf("list a group: %w", errProbe)
-	}
 	return named("remove a record", s.Delete(ctx, first.Key))
+}
+
+// probeList walks a group that holds the one version. A page may be empty though
+// more follow, so a few are asked for.
+func probeList(ctx context.Context, s Store, group string, version Version) error {
+	page := Page{}
+	for range 10 {
+		listed, next, err := s.List(ctx, group, page)
+		switch {
+		case err != nil:
+			return err
+		case len(listed) == 1 && listed[0].Version == version:
+			return nil
+		case len(listed) > 0 || next == "":
+			return errProbe
+		}
+		page.After = next
+	}
+	return errProbe
 }
 
 func probeCounter(ctx context.Context, s Store) error {

@@ -38,6 +38,16 @@ func TestProbe(t *testing.T) {
 	}
 }
 
+// A store may be as weak as the contract allows.
+func TestProbeAllowsShortPages(t *testing.T) {
+	for seed := range uint64(20) {
+		s := storetest.WeakConfig{Seed: seed, ShortPages: 1, SlowGets: 1}.Store(openSQLite(t, time.Now))
+		if err := storage.Probe(t.Context(), s, time.Now()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // Whatever operation a store cannot do, Probe finds it.
 func TestProbeFindsEachOperation(t *testing.T) {
 	errNo := errors.New("not allowed")

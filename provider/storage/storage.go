@@ -52,9 +52,10 @@ var (
 	// Unless the call was a read, it may or may not have taken effect.
 	ErrUnavailable = errors.New("storage: unavailable")
 
-	// ErrNotDurable comes with ErrUnavailable from a Put or Delete of a store that
-	// promises more than one server can: the write may have been made, but not as
-	// durably as promised. To find it there proves nothing, so [Settle] does not look.
+	// ErrNotDurable comes with ErrUnavailable or ErrUnfit from a call that writes to a
+	// store that promises more than one server can: the write may have been made, but
+	// not as durably as promised. To find it there proves nothing, so [Settle] does not
+	// look.
 	ErrNotDurable = errors.New("storage: perhaps written, but not as durably as promised")
 
 	// ErrUnfit says that the store answers but cannot be used: another schema,
@@ -95,15 +96,15 @@ func (v Version) IsZero() bool { return v == Version{} }
 type Record struct {
 	Key Key
 
-	// Groups are the lists that the record appears in, each named once. They are
-	// fixed when the record is created: a later Put of the same record repeats
-	// them, in the same order, or gets ErrInvalid.
+	// Groups are the lists that the record appears in, each named once; nil and empty
+	// are the same. They are fixed when the record is created: a later Put of the same
+	// record repeats them, in the same order, or gets ErrInvalid.
 	Groups []string
 
 	// Sort orders the record within its groups. Unlike Groups it may change.
 	Sort int64
 
-	Value []byte
+	Value []byte // at most MaxValueBytes; nil is read as empty
 
 	// Expires is when the record stops existing, by the clock that the engine
 	// was opened with. The zero time means never. Engines keep milliseconds.
@@ -120,9 +121,10 @@ type Record struct {
 // IsZero reports whether r stands for an absent record.
 func (r Record) IsZero() bool { return r.Version.IsZero() }
 
-// A Store keeps records and counters. All methods are safe for concurrent use,
-// return when ctx is done, and neither keep nor change the slices they are given;
-// what they return belongs to the caller.
+// A Store keeps records and counters. All methods are safe for concurrent use and
+// neither keep nor change the slices they are given; what they return belongs to the
+// caller. When ctx is done they return an error that wraps ErrUnavailable and that of
+// ctx, and read nothing more of what they were given.
 //
 // Except for the errors named below, an error means that the store could not do
 // it or could not tell whether it did; it then wraps ErrUnavailable where waiting
@@ -136,8 +138,9 @@ type Store interface {
 
 	// Put stores r if the version now stored under r.Key is r.Prev, where an
 	// absent or expired record counts as the zero Version; otherwise it returns
-	// ErrConflict. A Put of a version that is stored already succeeds and
-	// changes nothing, so that a resent Put cannot conflict with itself.
+	// ErrConflict, whatever the groups are. A Put of a version that is stored already
+	// succeeds and changes nothing, so that a resent Put cannot conflict with itself
+	// as long as the record lives.
 	Put(ctx context.Context, r Record) error
 
 	// Delete removes the record or counter under key, whatever its version.
@@ -148,14 +151,16 @@ type Store interface {
 	// where the next page begins, "" after the last one. It never misses a record
 	// whose Put was acknowledged before List was called and whose Sort did not
 	// change meanwhile. A page may be shorter than its limit, even empty, though
-	// more follow. An After that List did not return is ErrInvalid.
+	// more follow. Every page is in order and within After and Until by the Sorts it
+	// shows, even while records move. An After that is no [Cursor] is ErrInvalid.
 	List(ctx context.Context, group string, page Page) (records []Record, next string, err error)
 
 	// Add adds delta to the counter under key and returns its value. An absent
 	// counter is created with the given life, which later calls do not extend;
 	// when it is over, the counter is absent again. On an absent counter a delta
 	// of zero or less creates nothing and returns 0. A counter never goes below 0,
-	// and one that was brought to 0 keeps its life. A key of another kind, and a
+	// and one that was brought to 0 keeps its life; sums are exact, and those beyond
+	// int64 stay at its largest value. A key of another kind, and a
 	// positive delta with a life below MinLife, are ErrInvalid.
 	Add(ctx context.Context, key Key, delta int64, life time.Duration) (int64, error)
 

@@ -79,6 +79,9 @@ import (
 // by t.Cleanup. It is called some twenty times: most checks share a store, where
 // they use names of their own. now stands still until a check moves it on, and is
 // safe for concurrent use.
+//
+// An engine bounds how long a call waits, and may meet the bound on a busy machine:
+// Run asks again where the contract lets it, as long as that is seldom.
 func Run(t *testing.T, open func(t *testing.T, now func() time.Time) storage.Store) {
 	for _, section := range sections() {
 		var common *suite
