@@ -84,8 +84,8 @@ type Storage struct {
 	// rediss+sentinel are Redis with TLS. In a user or a password, what is no letter,
 	// digit or one of -._~ is written as %XX. Default sqlite:lettergate.db.
 	//
-	// PostgreSQL takes the parameters of libpq, as in ?sslmode=verify-full, which it
-	// has by default for another machine, and schema (default lettergate) and max_conns
+	// PostgreSQL takes most connection parameters of libpq, as in ?sslmode=verify-full,
+	// which it has by default for another machine, and schema (default lettergate) and max_conns
 	// (of each process, default 16); behind PgBouncer it needs
 	// default_query_exec_mode=cache_describe. A directory of Unix sockets is
 	// postgres:///database?host=/run/postgresql. Redis takes prefix (of all keys,

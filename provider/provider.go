@@ -50,6 +50,7 @@ type Provider struct {
 	now    func() time.Time
 	store  *lateStore
 	secret *generatedSecret // nil when the configuration names its secrets
+	epoch  *epochWatch
 	keys   *keys.Ring
 	outbox *outbox.Outbox
 	core   *oauthcore.Core
@@ -138,7 +139,7 @@ func (p *Provider) serve(ctx context.Context) error {
 	working, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var jobs sync.WaitGroup
-	for name, run := range map[string]func(context.Context) error{"outbox": p.outbox.Run, "keys": p.keys.Run} {
+	for name, run := range map[string]func(context.Context) error{"outbox": p.outbox.Run, "keys": p.keys.Run, "epoch": p.epoch.run} {
 		jobs.Go(func() {
 			if err := run(working); err != nil && working.Err() == nil {
 				cancel(fmt.Errorf("%s: %w", name, err))
@@ -168,6 +169,8 @@ func (p *Provider) open(ctx context.Context) error {
 		do   func(context.Context) error
 	}{
 		{"open the store", p.store.open},
+		{"try the store", p.probe},
+		{"look whose the store is", p.epoch.look},
 		{"load the signing keys", p.keys.Load},
 	} {
 		if err := p.persist(ctx, step.what, step.do); err != nil {
@@ -175,6 +178,12 @@ func (p *Provider) open(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// probe tries every operation on the store, so that one which cannot work is found
+// before a person needs it.
+func (p *Provider) probe(ctx context.Context) error {
+	return storage.Probe(ctx, p.store, p.now())
 }
 
 // persist repeats a step as long as it fails for want of something that may come

@@ -10,6 +10,7 @@ import (
 
 	"github.com/lettergate/lettergate/config"
 	"github.com/lettergate/lettergate/provider/storage"
+	"github.com/lettergate/lettergate/provider/storage/redisstore"
 	"github.com/lettergate/lettergate/provider/storage/sqlstore"
 )
 
@@ -32,13 +33,56 @@ func newLateStore(cfg config.Config, deps Deps) *lateStore {
 	}}
 }
 
-// openStore opens the engine that the configuration names.
+// openStore opens what the configuration names: one store for everything, or one for
+// accounts and one for the rest.
 func openStore(ctx context.Context, cfg config.Config, now func() time.Time, log *slog.Logger) (storage.Store, error) {
-	path, ok := cfg.SQLitePath()
-	if !ok {
-		return nil, fmt.Errorf("%w: storage.url names no engine of this release, which has sqlite only", storage.ErrUnfit)
+	rest, err := openEngine(ctx, cfg, cfg.Storage.URL, now, log)
+	if err != nil {
+		return nil, fmt.Errorf("storage.url: %w", err)
 	}
-	return sqlstore.Open(ctx, sqlstore.Config{Path: path, Now: now, Logger: log})
+	if cfg.Storage.AccountsURL == "" {
+		return rest, nil
+	}
+	accounts, err := openEngine(ctx, cfg, cfg.Storage.AccountsURL, now, log)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("storage.accounts_url: %w", err), rest.Close())
+	}
+	return storage.Split(accounts, rest), nil
+}
+
+// openEngine opens the store that a URL of the configuration names.
+func openEngine(ctx context.Context, cfg config.Config, url config.Secret, now func() time.Time, log *slog.Logger) (storage.Store, error) {
+	var store storage.Store
+	var err error
+	switch engine := config.StorageEngine(url); engine {
+	case config.EngineSQLite:
+		path, _ := cfg.SQLitePathOf(url)
+		store, err = sqlstore.Open(ctx, sqlstore.Config{Path: path, Now: now, Logger: log})
+	case config.EnginePostgres:
+		store, err = sqlstore.OpenPostgres(ctx, sqlstore.PostgresConfig{URL: url.Reveal(), Now: now, Logger: log})
+	case config.EngineRedis:
+		store, err = redisstore.Open(ctx, redisstore.Config{URL: url.Reveal(), Now: now, Logger: log})
+	default:
+		err = fmt.Errorf("%w: %q is no engine", storage.ErrUnfit, engine)
+	}
+	if err != nil {
+		return nil, err // not store: a nil pointer in it would be no nil
+	}
+	return store, nil
+}
+
+// CheckStore opens the store that url, a URL of cfg.Storage, names as a Provider would,
+// tries every operation on it with records of its own that it removes again, and
+// closes it. Tables that are missing are made. The error wraps storage.ErrUnavailable
+// when the store cannot be reached, storage.ErrUnfit when it answers but cannot be used,
+// and says which operation failed. CheckStore does not see whose tokens a store holds.
+// It may be called beside a running Provider.
+func CheckStore(ctx context.Context, cfg config.Config, url config.Secret, log *slog.Logger) error {
+	store, err := openEngine(ctx, cfg, url, time.Now, log)
+	if err != nil {
+		return err
+	}
+	return errors.Join(storage.Probe(ctx, store, time.Now()), store.Close())
 }
 
 func (s *lateStore) open(ctx context.Context) error {

@@ -33,6 +33,7 @@ func (p *Provider) wire(deps Deps) error {
 	}
 	p.store = newLateStore(p.cfg, deps)
 	store := storage.Scope(p.store, p.cfg.Issuer)
+	p.epoch = &epochWatch{store: store, log: p.log}
 
 	accounts := deps.Users
 	if accounts == nil {
