@@ -1,11 +1,14 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -14,53 +17,102 @@ import (
 
 func checkCommand(environ []string) *cobra.Command {
 	var file string
+	var offline bool
+	var timeout time.Duration
 	cmd := &cobra.Command{
 		Use:   "check",
-		Short: "Check a configuration and say what serve would do with it",
+		Short: "Check a configuration and its stores, and say what serve would do",
 		Long: `Check a configuration exactly as serve does, without serving. All that is wrong
 is reported at once, each fault with its place, and the exit status is 2. With
-nothing wrong it says what serve would do. Nothing is opened or sent.`,
+nothing wrong it says what serve would do.
+
+Then it opens the stores as serve does and tries every operation that will be
+needed, with records of its own that it removes again: a user who may not do one
+of them is found here and not at the first sign-in. The exit status is 1 when a
+store cannot be used. A SQLite file that is not there is not made; what has no
+tables yet gets them. Whose tokens a store holds only serve finds out. --offline
+leaves all this out. Nothing is sent by mail.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, _, err := load(file, environ, slog.New(slog.DiscardHandler))
+			if timeout <= 0 {
+				return fmt.Errorf("--timeout is more than 0s, as in 10s, not %s", timeout)
+			}
+			// What an engine warns of when it is opened is a finding too.
+			log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: slog.LevelWarn}))
+			cfg, _, err := load(file, environ, log)
 			if err != nil {
 				return err
 			}
-			return describe(cmd.OutOrStdout(), cfg)
+			stores := storesOf(cfg)
+			var unusable error
+			if !offline {
+				unusable = checkStores(cmd.Context(), cfg, stores, timeout, log)
+			}
+			if err := describe(cmd.OutOrStdout(), cfg, stores); err != nil {
+				return failure{err}
+			}
+			for _, w := range cfg.Warnings() {
+				fmt.Fprintln(cmd.ErrOrStderr(), "warning:", w)
+			}
+			return unusable
 		},
 	}
 	configFlag(cmd, &file)
+	cmd.Flags().BoolVar(&offline, "offline", false, "read files only: connect to nothing and open no database")
+	cmd.Flags().DurationVar(&timeout, "timeout", 10*time.Second, "the `TIME` that each store has")
 	return cmd
 }
 
+// checkStores tries each store and notes what came of it. The error says all that is
+// wrong with them.
+func checkStores(ctx context.Context, cfg config.Config, stores []store, timeout time.Duration, log *slog.Logger) error {
+	var faults []string
+	for i := range stores {
+		s := &stores[i]
+		state, err := s.check(ctx, cfg, timeout, log)
+		if err != nil {
+			faults = append(faults, s.key+": "+err.Error())
+			state = "cannot be used"
+		}
+		s.state = state
+	}
+	if len(faults) == 0 {
+		return nil
+	}
+	return failure{errors.New(strings.Join(faults, "\nlettergate: "))}
+}
+
 // describe says what serve would do. It shows no secret, and nothing of one.
-func describe(w io.Writer, cfg config.Config) error {
+func describe(w io.Writer, cfg config.Config, stores []store) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(t, "issuer\t%s\n", cfg.Issuer)
 	fmt.Fprintf(t, "listen\t%s\n", cfg.Listen)
-	fmt.Fprintf(t, "storage\t%s\n", describeStorage(cfg))
+	for _, s := range stores {
+		fmt.Fprintf(t, "%s\t%s\n", s.name, s)
+	}
 	fmt.Fprintf(t, "secrets\t%s\n", describeSecrets(cfg))
 	fmt.Fprintf(t, "mail\t%s\n", describeMail(cfg))
 	fmt.Fprintf(t, "clients\t%d\n", len(cfg.Clients))
 	for _, c := range cfg.Clients {
-		kind := "confidential"
-		if c.Public() {
-			kind = "public"
-		}
-		fmt.Fprintf(t, "  %s\t%s: %s\n", c.ID, kind, strings.Join(c.GrantTypes, ", "))
+		fmt.Fprintf(t, "  %s\t%s\n", c.ID, describeClient(c))
 	}
-	if err := t.Flush(); err != nil {
-		return failure{err}
-	}
-	return nil
+	return t.Flush()
 }
 
-func describeStorage(cfg config.Config) string {
-	if path, ok := cfg.SQLitePath(); ok {
-		return "SQLite, " + path
+// describeClient says who a client is, who can sign in with it, and how.
+func describeClient(c config.Client) string {
+	kind := "confidential"
+	if c.Public() {
+		kind = "public"
 	}
-	engine, _, _ := strings.Cut(cfg.Storage.URL.Reveal(), ":")
-	return engine // the rest may hold a password
+	switch {
+	case !c.Allows(config.GrantAuthorizationCode) && !c.Allows(config.GrantEmailCaptcha): // nobody signs in
+	case c.SignUp:
+		kind += ", anybody can sign up"
+	default:
+		kind += ", existing accounts only"
+	}
+	return kind + ": " + strings.Join(c.GrantTypes, ", ")
 }
 
 func describeSecrets(cfg config.Config) string {

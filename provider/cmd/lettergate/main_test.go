@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -27,6 +28,14 @@ func TestMain(m *testing.M) {
 }
 
 func TestScripts(t *testing.T) {
+	commands := map[string]func(*testscript.TestScript, bool, []string){
+		"exits":  exits,
+		"ready":  ready,
+		"get":    get,
+		"signal": signalAll,
+		"occupy": occupy,
+	}
+	maps.Copy(commands, startsServers(t))
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		UpdateScripts:       *update,
@@ -35,15 +44,10 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			address, err := freeAddress()
 			env.Setenv("ADDRESS", address)
+			env.Values[serversKey{}] = servers{}
 			return err
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits":  exits,
-			"ready":  ready,
-			"get":    get,
-			"signal": signalAll,
-			"occupy": occupy,
-		},
+		Cmds: commands,
 	})
 }
 

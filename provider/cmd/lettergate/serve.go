@@ -42,6 +42,7 @@ shows its mails on a page instead of sending them.`,
 				return failure{fmt.Errorf("cannot serve on %s: %w", cfg.Listen, err)}
 			}
 			announce(cmd.OutOrStdout(), cfg)
+			logStart(log, cfg)
 			if err := serve(cmd.Context(), p, listener, log); err != nil {
 				return failure{err}
 			}
@@ -56,6 +57,7 @@ shows its mails on a page instead of sending them.`,
 // load reads the configuration and makes its provider, which starts nothing. What
 // it accepts can be served.
 func load(file string, environ []string, log *slog.Logger) (config.Config, *provider.Provider, error) {
+	setRedisLog(log)
 	cfg, err := config.Load(file, environ)
 	if err != nil {
 		return config.Config{}, nil, err
@@ -80,6 +82,16 @@ func announce(w io.Writer, cfg config.Config) {
 	fmt.Fprintln(w, "issuer   "+cfg.Issuer)
 	if url, ok := mailbox(cfg); ok {
 		fmt.Fprintln(w, "mailbox  "+url)
+	}
+}
+
+// logStart says where state is kept and what may be a mistake.
+func logStart(log *slog.Logger, cfg config.Config) {
+	for _, s := range storesOf(cfg) {
+		log.Info("state is kept", "key", s.key, "in", s.String())
+	}
+	for _, w := range cfg.Warnings() {
+		log.Warn(w.Message, "key", w.Path)
 	}
 }
 
