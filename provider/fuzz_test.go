@@ -7,23 +7,17 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/lettergate/lettergate/provider"
 	"github.com/lettergate/lettergate/provider/mail/mailtest"
-	"github.com/lettergate/lettergate/provider/storage/sqlstore"
 )
 
 // fuzzed runs a provider for as long as a fuzz target runs.
 func fuzzed(f *testing.F) *provider.Provider {
 	f.Helper()
-	db, err := sqlstore.Open(f.Context(), sqlstore.Config{Path: filepath.Join(f.TempDir(), "test.db")})
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Cleanup(func() { db.Close() })
+	db := openStorage(f, emptyStorage(f), nil)
 	p, err := provider.New(testConfig("http://localhost:8080"), provider.Deps{
 		Store: db, Mailer: mailtest.New(), Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	})

@@ -11,7 +11,7 @@ import (
 	"net/http/cookiejar"
 	"net/http/httptest"
 	"net/url"
-	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -22,7 +22,6 @@ import (
 	"github.com/lettergate/lettergate/provider"
 	"github.com/lettergate/lettergate/provider/mail/mailtest"
 	"github.com/lettergate/lettergate/provider/storage"
-	"github.com/lettergate/lettergate/provider/storage/sqlstore"
 )
 
 // The clients of every test server.
@@ -59,9 +58,15 @@ func testConfig(issuer string) config.Config {
 				GrantTypes: append(code, config.GrantClientCredentials), Scopes: scopes, Audiences: []string{api}, RedirectURIs: []string{callback}},
 			{ID: nativeID, Name: "Native", FirstParty: true, SignUp: true, GrantTypes: []string{config.GrantEmailCaptcha, config.GrantRefreshToken},
 				Scopes: scopes, Audiences: []string{api}},
-			{ID: nosignupID, Name: "Members", FirstParty: true, GrantTypes: []string{config.GrantEmailCaptcha}, Scopes: scopes},
+			{ID: nosignupID, Name: "Members", FirstParty: true, GrantTypes: []string{config.GrantEmailCaptcha}, Scopes: []string{"openid", "email", "profile", "notes:read"}},
 		},
 	}
+}
+
+// withoutRefresh takes from a client what gets it refresh tokens.
+func withoutRefresh(c *config.Client) {
+	c.GrantTypes = slices.DeleteFunc(slices.Clone(c.GrantTypes), func(g string) bool { return g == config.GrantRefreshToken })
+	c.Scopes = slices.DeleteFunc(slices.Clone(c.Scopes), func(s string) bool { return s == "offline_access" })
 }
 
 // A server is a provider that answers, with its store and its mail.
@@ -71,30 +76,26 @@ type server struct {
 	provider  *provider.Provider
 	inbox     *mailtest.Inbox
 	store     storage.Store
-	dbPath    string
+	at        config.Storage // where the store keeps its state
 }
 
 // options change a test server before it starts.
 type options struct {
 	config func(*config.Config)
-	store  func(storage.Store) storage.Store // wraps the SQLite store
+	store  func(storage.Store) storage.Store // wraps the engine's store
 	path   string                            // the issuer's path
 	now    func() time.Time
 	direct bool // without a listener, for tests in a bubble of testing/synctest
 }
 
-// start runs a provider on a real SQLite store behind a real listener, or none.
+// start runs a provider on a store of the engine under test, behind a real listener
+// or none.
 func start(t *testing.T, opts options) *server {
 	t.Helper()
-	s := &server{t: t, inbox: mailtest.New(), dbPath: filepath.Join(t.TempDir(), "test.db")}
-	db, err := sqlstore.Open(t.Context(), sqlstore.Config{Path: s.dbPath, Now: opts.now})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { db.Close() })
-	s.store = db
+	s := &server{t: t, inbox: mailtest.New(), at: emptyStorage(t)}
+	s.store = openStorage(t, s.at, opts.now)
 	if opts.store != nil {
-		s.store = opts.store(db)
+		s.store = opts.store(s.store)
 	}
 	front := httptest.NewUnstartedServer(nil)
 	issuer := "http://" + front.Listener.Addr().String()
@@ -106,8 +107,9 @@ func start(t *testing.T, opts options) *server {
 	if opts.config != nil {
 		opts.config(&cfg)
 	}
+	var err error
 	s.provider, err = provider.New(cfg, provider.Deps{
-		Store: s.store, Mailer: s.inbox, Now: opts.now, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Store: s.store, Mailer: s.inbox, Now: opts.now, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -146,12 +148,16 @@ func (d direct) RoundTrip(r *http.Request) (*http.Response, error) {
 func run(t *testing.T, p *provider.Provider) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- p.Run(ctx) }()
+	var ended error // of Run, once done is closed
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		ended = p.Run(ctx)
+	}()
 	t.Cleanup(func() {
 		cancel()
-		if err := <-done; err != nil {
-			t.Errorf("Run: %v", err)
+		if <-done; ended != nil {
+			t.Errorf("Run: %v", ended)
 		}
 	})
 	tick := time.NewTicker(time.Millisecond)
@@ -164,8 +170,8 @@ func run(t *testing.T, p *provider.Provider) {
 			return
 		}
 		select {
-		case err := <-done:
-			t.Fatalf("Run: %v", err)
+		case <-done:
+			t.Fatalf("Run ended: %v", ended)
 		case <-tick.C:
 		}
 	}

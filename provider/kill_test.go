@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -24,7 +25,7 @@ import (
 	"github.com/lettergate/lettergate/provider"
 )
 
-// serveEnv makes the test binary a server that can be killed: "address data-dir".
+// serveEnv makes the test binary a server that can be killed: "address storage".
 const serveEnv = "LETTERGATE_TEST_SERVE"
 
 func TestMain(m *testing.M) {
@@ -35,13 +36,27 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	os.Exit(m.Run())
+	flag.Parse()
+	os.Exit(runTests(m))
+}
+
+// runTests runs them with the servers of the engine under test.
+func runTests(m *testing.M) int {
+	defer running.close()
+	if err := startServers(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return m.Run()
 }
 
 func serveUntilKilled(spec string) error {
-	addr, dir, _ := strings.Cut(spec, " ")
+	addr, at, _ := strings.Cut(spec, " ")
 	cfg := testConfig("http://" + addr)
-	cfg.DataDir = dir
+	var err error
+	if cfg.Storage, err = storageFromJSON(at); err != nil {
+		return err
+	}
 	p, err := provider.New(cfg, provider.Deps{Logger: slog.New(slog.NewTextHandler(os.Stderr, nil))})
 	if err != nil {
 		return err
@@ -58,11 +73,12 @@ func serveUntilKilled(spec string) error {
 
 // A victim is a server process that is killed and started again.
 type victim struct {
-	t         *testing.T
-	addr, dir string
-	cmd       *exec.Cmd
-	stderr    bytes.Buffer
-	client    *http.Client
+	t      *testing.T
+	addr   string
+	at     config.Storage
+	cmd    *exec.Cmd
+	stderr bytes.Buffer
+	client *http.Client
 }
 
 func newVictim(t *testing.T) *victim {
@@ -72,14 +88,14 @@ func newVictim(t *testing.T) *victim {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	return &victim{t: t, addr: l.Addr().String(), dir: t.TempDir(), client: &http.Client{Timeout: 20 * time.Second}}
+	return &victim{t: t, addr: l.Addr().String(), at: emptyStorage(t), client: &http.Client{Timeout: 20 * time.Second}}
 }
 
 func (v *victim) start() {
 	v.t.Helper()
 	v.stderr.Reset()
 	v.cmd = exec.Command(os.Args[0])
-	v.cmd.Env = append(os.Environ(), serveEnv+"="+v.addr+" "+v.dir)
+	v.cmd.Env = append(os.Environ(), serveEnv+"="+v.addr+" "+storageJSON(v.at))
 	v.cmd.Stderr = &v.stderr
 	if err := v.cmd.Start(); err != nil {
 		v.t.Fatal(err)

@@ -19,7 +19,6 @@ import (
 	"github.com/lettergate/lettergate/provider"
 	"github.com/lettergate/lettergate/provider/mail/mailtest"
 	"github.com/lettergate/lettergate/provider/storage"
-	"github.com/lettergate/lettergate/provider/storage/sqlstore"
 	"github.com/lettergate/lettergate/provider/storage/storetest"
 )
 
@@ -30,12 +29,7 @@ func quiet(store storage.Store) provider.Deps {
 
 func openStore(t *testing.T) storage.Store {
 	t.Helper()
-	db, err := sqlstore.Open(t.Context(), sqlstore.Config{Path: filepath.Join(t.TempDir(), "test.db")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { db.Close() })
-	return db
+	return openStorage(t, emptyStorage(t), nil)
 }
 
 // asked is what a handler answers to a request without a network.
