@@ -27,12 +27,23 @@ func (s *Store) examine(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{
 		func(ctx context.Context) error { return s.servers.each(ctx, s.examineNode) },
 		s.ping,
+		s.examineCollector,
 	} {
 		if _, err := call(ctx, s, func(ctx context.Context) (struct{}, error) { return struct{}{}, step(ctx) }); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// examineCollector reports whether garbage can be collected, which no call needs: a
+// user who may not do it would have groups grow for ever.
+func (s *Store) examineCollector(ctx context.Context) error {
+	nowhere := s.prefix + "nowhere"
+	if err := s.servers.any().ZRandMember(ctx, nowhere, 1).Err(); err != nil {
+		return err
+	}
+	return s.servers.any().ZRem(ctx, nowhere, "nothing").Err()
 }
 
 // ping reports whether each server answers, and whether what is stored is of a layout

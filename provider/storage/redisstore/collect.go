@@ -30,9 +30,11 @@ type garbage struct {
 
 // dangling reports whether an entry with mark m is garbage, given what is stored under
 // its record's key. That this has expired is no reason: by the clock of another program
-// it may live, and Redis removes it soon enough.
+// it may live, and Redis removes it soon enough. Nor is another mark that is young: a
+// failover may bring back the state in which the record had this one.
 func (f found) dangling(m mark, now int64) bool {
-	return m.made() < now-garbageAge.Milliseconds() && (!f.exists || f.head.mark != m)
+	old := now - garbageAge.Milliseconds()
+	return m.made() < old && (!f.exists || f.head.mark != m && f.head.mark.made() < old)
 }
 
 // discard has the collector look at g, if it finds the time.

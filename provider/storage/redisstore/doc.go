@@ -29,7 +29,8 @@
 // one; if its sort changes, or its groups would not live as long as it does, the script
 // writes nothing and says so, and the record is announced under a new mark and then
 // stored. Entries that remain of a Put that lost, crashed or was followed by another
-// bear a mark that no record has.
+// bear a mark that no record has. Those of a record that was replaced are kept for a
+// while: a failover may bring it back, and its groups are on another node.
 //
 // A group lives as long as the records in it, by the most generous of them: at least an
 // hour longer, and half as long again as it had to live when it joined, so that one
@@ -45,7 +46,7 @@
 // # Garbage
 //
 // An entry is garbage when it is ten minutes old and its record is absent or has
-// another mark. List removes what it meets. And because a group in use may never be
+// another mark, as old as that. List removes what it meets. And because a group in use may never be
 // listed, whenever it has reached a multiple of 32 entries by a Put, the store's one
 // background goroutine draws 64 of them, removes the garbage, and goes on for as long
 // as a quarter was. So a group in which records keep being put has at most about half

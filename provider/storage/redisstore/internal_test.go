@@ -2,6 +2,7 @@ package redisstore
 
 import (
 	"cmp"
+	"crypto/tls"
 	"errors"
 	"math"
 	"slices"
@@ -128,5 +129,18 @@ func TestLife(t *testing.T) {
 	}
 	if millis(time.UnixMilli(math.MaxInt64)) == never {
 		t.Error("something expires in the end, and is kept for ever")
+	}
+}
+
+func TestTLSConfig(t *testing.T) {
+	for _, url := range []string{"rediss://a", "rediss+cluster://a,b", "rediss+sentinel://a/m"} {
+		l, err := parseURL(url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cfg, err := l.tls()
+		if err != nil || cfg == nil || cfg.MinVersion < tls.VersionTLS12 || cfg.InsecureSkipVerify {
+			t.Errorf("%s: %+v, %v", url, cfg, err)
+		}
 	}
 }

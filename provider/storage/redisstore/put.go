@@ -105,7 +105,11 @@ func (s *Store) store(ctx context.Context, p *put, mode string) (move bool, err 
 	case "move":
 		return true, nil
 	case "stored":
-		s.leave(p.key, answer[1], answer[2])
+		if mode == joinHere {
+			// In a cluster the entries of before stay until nothing can bring back the
+			// record that they belong to: they are elsewhere, and would not come back.
+			s.leave(p.key, answer[1], answer[2])
+		}
 		for _, place := range answer[3:] {
 			if i, err := strconv.Atoi(place); err == nil && i >= 1 && i <= len(p.groups) {
 				s.discard(garbage{group: p.groups[i-1]})
