@@ -30,8 +30,7 @@ type PostgresConfig struct {
 }
 
 // Postgres is a storage.Store in a PostgreSQL database, which any number of
-// processes may share. It uses nothing that PostgreSQL 12 does not have, and is
-// tested with 15.
+// processes may share: version 13 or newer, tested with 15.
 //
 // A call ends within about a second, whatever the server does. A write whose
 // answer is lost gets ErrUnavailable and is never sent again; where the server
@@ -41,6 +40,7 @@ type Postgres struct {
 	logger *slog.Logger
 	pool   *pgxpool.Pool
 	gate   *gate // before pool
+	turns  turns // before gate
 	schema string
 	text   statements
 
@@ -65,7 +65,9 @@ type statements struct {
 const (
 	callPut    = `SELECT {schema}.put($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`
 	callRemove = `SELECT {schema}.remove($1, $2, $3)`
-	callSweep  = `SELECT {schema}.sweep($1, $2, $3)`
+	// The clock of a process that is ahead must not take what the others still need,
+	// so the server's counts too.
+	callSweep = `SELECT {schema}.sweep(least($1, (extract(epoch FROM clock_timestamp()) * 1000)::bigint - $4), $2, $3)`
 
 	// A counter that is over begins again. The sum stays at the end of its range.
 	addToCounter = `INSERT INTO {schema}.counters AS c (id, value, expires) VALUES ($1, $2, $3)
@@ -147,8 +149,11 @@ func openPostgres(ctx context.Context, cfg PostgresConfig) (*Postgres, error) {
 	return p, nil
 }
 
-// prepare makes the schema and finds out whether the store can be used.
+// prepare makes the schema and finds out whether the store can be used. It may wait
+// for another process that migrates, but not for a server that has gone silent.
 func (p *Postgres) prepare(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, prepareLimit)
+	defer cancel()
 	conn, err := p.pool.Acquire(ctx)
 	if err != nil {
 		return err
@@ -241,8 +246,15 @@ func (p *Postgres) Add(ctx context.Context, key storage.Key, delta int64, life t
 	if err := checkAdd(key, delta, life); err != nil {
 		return 0, err
 	}
-	id := []byte(key.ID)
-	n, err := do(ctx, p, func(ctx context.Context, conn *pgx.Conn) (n int64, err error) {
+	id, until := []byte(key.ID), time.Now().Add(callLimit)
+	done, err := p.turn(ctx, key.ID)
+	if err != nil {
+		return 0, err
+	}
+	var began atomic.Bool
+	n, err := doUntil(ctx, p, until, func(ctx context.Context, conn *pgx.Conn) (n int64, err error) {
+		began.Store(true)
+		defer done() // here and not when the caller leaves: the row is locked until now
 		now := p.now().UnixMilli()
 		var row pgx.Row
 		switch {
@@ -258,10 +270,31 @@ func (p *Postgres) Add(ctx context.Context, key storage.Key, delta int64, life t
 		}
 		return n, err
 	})
+	if !began.Load() {
+		done()
+	}
 	if err == nil && delta > 0 {
 		p.wrote.Store(true)
 	}
 	return n, err
+}
+
+// turn waits until the caller may change the counter. He calls done, once or more
+// often, when he has.
+func (p *Postgres) turn(ctx context.Context, id string) (done func(), err error) {
+	if err := p.usable(ctx); err != nil {
+		return nil, err
+	}
+	limited, cancel := context.WithTimeout(ctx, acquireLimit)
+	defer cancel()
+	done, err = p.turns.take(limited, id)
+	switch {
+	case err == nil:
+		return sync.OnceFunc(done), nil
+	case ctx.Err() != nil:
+		return nil, ended(ctx)
+	}
+	return nil, fmt.Errorf("%w: too many calls change one counter at a time", storage.ErrUnavailable)
 }
 
 // Ping implements [storage.Store]. It reads only, and tells when the server takes

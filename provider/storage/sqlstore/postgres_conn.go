@@ -21,6 +21,7 @@ const (
 	acquireLimit = 500 * time.Millisecond // of it, to get a connection
 	pingLimit    = 200 * time.Millisecond // of that, to see whether an idle one is alive
 	connectLimit = time.Second            // to make one, beside the calls
+	prepareLimit = 30 * time.Second       // to make the schema or bring it up to date
 	closeLimit   = time.Second            // to end one that does not answer
 
 	idleLife = 5 * time.Minute // firewalls forget idle connections
@@ -31,8 +32,11 @@ const (
 //
 // The timeouts are those of the server; a commit is not subject to them. All
 // statements walk along indexes by design, so the planner is kept from anything
-// else: a plan that was made for an empty table would be used for a full one.
+// else: a plan that was made for an empty table would be used for a full one. In a
+// schema that others may write to, a function of theirs could be taken for one of
+// the server's, and would run with our rights.
 const setUp = `
+SET search_path = pg_catalog;
 SET statement_timeout = '400ms';
 SET lock_timeout = '350ms';
 SET idle_in_transaction_session_timeout = '10s';
@@ -151,12 +155,16 @@ func (p *Postgres) usable(ctx context.Context) error {
 // connection whenever a caller leaves early, and strangers who open requests and
 // drop them could keep us connecting.
 func do[T any](ctx context.Context, p *Postgres, f func(context.Context, *pgx.Conn) (T, error)) (T, error) {
+	return doUntil(ctx, p, time.Now().Add(callLimit), f)
+}
+
+// doUntil is do for a call that began earlier.
+func doUntil[T any](ctx context.Context, p *Postgres, until time.Time, f func(context.Context, *pgx.Conn) (T, error)) (T, error) {
 	type answer struct {
 		value T
 		err   error
 	}
 	var none T
-	until := time.Now().Add(callLimit)
 	conn, err := p.acquire(ctx)
 	if err != nil {
 		return none, err

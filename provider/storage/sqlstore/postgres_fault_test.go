@@ -90,7 +90,8 @@ func TestPostgresServerFails(t *testing.T) {
 	server := servertest.Postgres(t)
 	proxy := servertest.NewProxy(t, server.Addr)
 	at := server.New(t)
-	direct, proxied := openPostgres(t, at, nil), openPostgres(t, through(t, at, proxy.Addr), nil)
+	// The second has so few connections that it notices when dead ones are counted.
+	direct, proxied := openPostgres(t, at, nil), openPostgres(t, with(t, through(t, at, proxy.Addr), "max_conns=2"), nil)
 	both := []*sqlstore.Postgres{direct, proxied}
 	check := func(err error) {
 		t.Helper()

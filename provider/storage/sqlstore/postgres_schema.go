@@ -20,7 +20,7 @@ const (
 	selectSchema = `SELECT count(*) FROM pg_catalog.pg_namespace WHERE nspname = $1`
 
 	// Of other programs that migrate the same database, none waits for this lock.
-	lockMigrations = `SELECT pg_advisory_xact_lock($1)`
+	lockMigrations = `SELECT pg_catalog.pg_advisory_xact_lock($1::bigint)`
 	// Others may be at it for longer than a call may take.
 	patience = `SET LOCAL lock_timeout = '20s'; SET LOCAL statement_timeout = 0`
 

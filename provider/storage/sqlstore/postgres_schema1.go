@@ -40,7 +40,7 @@ CREATE TABLE {schema}.counters (
 CREATE INDEX counters_by_expiry ON {schema}.counters (expires);
 
 -- The names in records.groups.
-CREATE FUNCTION {schema}.group_names(p_groups bytea) RETURNS SETOF bytea LANGUAGE plpgsql IMMUTABLE AS $$
+CREATE FUNCTION {schema}.group_names(p_groups bytea) RETURNS SETOF bytea LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog AS $$
 DECLARE
 	place integer := 0; -- of the next byte, from 0
 	bytes integer;
@@ -61,7 +61,7 @@ BEGIN
 END $$;
 
 -- A commit of an account waits for the disk, whatever the server is set to.
-CREATE FUNCTION {schema}.make_durable() RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION {schema}.make_durable() RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 BEGIN
 	IF current_setting('synchronous_commit') = 'off' THEN
 		PERFORM set_config('synchronous_commit', 'on', true);
@@ -73,7 +73,7 @@ END $$;
 CREATE FUNCTION {schema}.put(
 	p_kind text, p_id bytea, p_prev bytea, p_version bytea, p_sort bigint, p_expires bigint,
 	p_groups bytea, p_value bytea, p_now bigint, p_durable boolean
-) RETURNS integer LANGUAGE plpgsql AS $$
+) RETURNS integer LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 DECLARE
 	cur_version bytea;
 	cur_sort    bigint;
@@ -132,7 +132,7 @@ BEGIN
 END $$;
 
 -- Delete.
-CREATE FUNCTION {schema}.remove(p_kind text, p_id bytea, p_durable boolean) RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION {schema}.remove(p_kind text, p_id bytea, p_durable boolean) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 DECLARE
 	cur_sort   bigint;
 	cur_groups bytea;
@@ -150,7 +150,7 @@ END $$;
 -- Collects a slice of what expired before p_before: so many records and counters,
 -- and little more than so many bytes of values. Returns whether there may be more.
 -- What somebody else has locked is left for later.
-CREATE FUNCTION {schema}.sweep(p_before bigint, p_rows integer, p_bytes bigint) RETURNS boolean LANGUAGE plpgsql AS $$
+CREATE FUNCTION {schema}.sweep(p_before bigint, p_rows integer, p_bytes bigint) RETURNS boolean LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 DECLARE
 	r       record;
 	records integer := 0;

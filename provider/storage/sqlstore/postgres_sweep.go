@@ -44,7 +44,7 @@ func (p *Postgres) sweepUntil(closing <-chan struct{}) {
 func (p *Postgres) sweep(ctx context.Context) (more bool) {
 	before := p.now().Add(-sweepAge).UnixMilli()
 	more, err := do(ctx, p, func(ctx context.Context, conn *pgx.Conn) (more bool, err error) {
-		err = conn.QueryRow(ctx, p.text.sweep, before, sweepRows, int64(sweepBytes)).Scan(&more)
+		err = conn.QueryRow(ctx, p.text.sweep, before, sweepRows, int64(sweepBytes), sweepAge.Milliseconds()).Scan(&more)
 		return more, err
 	})
 	if err != nil {

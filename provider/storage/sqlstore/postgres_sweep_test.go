@@ -72,6 +72,51 @@ func TestPostgresSweep(t *testing.T) {
 	consistent(t, at)
 }
 
+// What somebody else holds is passed over.
+func TestPostgresSweepPassesOver(t *testing.T) {
+	at := shared.get(t).New(t)
+	s := openPostgres(t, at, nil)
+	for i := range 3 {
+		r := record(fmt.Sprint(i), "1", "g")
+		r.Expires = time.Now().Add(-time.Hour)
+		_, err := s.Add(t.Context(), storage.Key{Kind: storage.Counter, ID: r.Key.ID}, 1, time.Millisecond)
+		if err := errors.Join(err, s.Put(t.Context(), r)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	conn, err := pgx.Connect(t.Context(), at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(t.Context())
+	for _, sql := range []string{
+		"BEGIN",
+		"UPDATE lettergate.records SET value = value WHERE id = '1'",
+		"UPDATE lettergate.counters SET value = value WHERE id = '1'",
+	} {
+		if _, err := conn.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	left := func() string {
+		return strings.Join(query(t, at, `SELECT concat_ws(' ', (SELECT count(*) FROM {schema}.records),
+			(SELECT count(*) FROM {schema}.members), (SELECT count(*) FROM {schema}.counters))`), "")
+	}
+	now := time.Now().Add(time.Hour).UnixMilli()
+	query(t, at, "ALTER DATABASE "+query(t, at, "SELECT current_database()")[0]+" SET lock_timeout = '1s'")
+	query(t, at, "SELECT {schema}.sweep($1, 10, 1000)", now)
+	if got := left(); got != "1 1 1" {
+		t.Errorf("records, members and counters that are left: %s, want the one that is held", got)
+	}
+	if _, err := conn.Exec(t.Context(), "COMMIT"); err != nil {
+		t.Fatal(err)
+	}
+	query(t, at, "SELECT {schema}.sweep($1, 10, 1000)", now)
+	if got := left(); got != "0 0 0" {
+		t.Errorf("records, members and counters that are left: %s", got)
+	}
+}
+
 // Writers, removers and two sweepers at the same records: none waits for another
 // in a circle, and nothing is left behind.
 func TestPostgresSweepBeside(t *testing.T) {
