@@ -58,9 +58,13 @@ func (w *epochWatch) look(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read the store's epoch: %w", err)
 	}
+	if e.Deployment != d.ID && w.known == e.ID {
+		w.log.ErrorContext(ctx, "the deployment's record was lost, with what else was beside it; it is made again", "epoch", e.ID)
+		d.ID, d.Epoch = e.Deployment, ""
+	}
 	if e.Deployment != d.ID {
-		return fmt.Errorf("%w: the tokens in it belong to another deployment of this issuer; give each deployment a store of its own, "+
-			"or another prefix in storage.url, and empty this one if its accounts are gone for good", storage.ErrUnfit)
+		return fmt.Errorf("%w: the tokens in it belong to another deployment of this issuer, or to accounts that were lost; give each deployment a store "+
+			"of its own, or another prefix in storage.url, and empty this one if its accounts are gone for good", storage.ErrUnfit)
 	}
 	before := w.known
 	if before == "" {
