@@ -33,9 +33,9 @@ func (p *Pages) EndSession(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case err != nil:
 		p.outage(v, err)
-	case !signedIn:
+	case !signedIn && sess.ID == "":
 		p.signedOut(v, request)
-	case request.SessionID == sess.ID:
+	case !signedIn || request.SessionID == sess.ID: // begun before, and not answered
 		p.signOut(v, sess.ID, request)
 	default:
 		p.askLogout(v, params, request)
@@ -86,7 +86,7 @@ func (p *Pages) Logout(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case err != nil:
 		p.outage(v, err)
-	case signedIn:
+	case signedIn || sess.ID != "": // or begun before, and not answered
 		p.signOut(v, sess.ID, request)
 	default:
 		p.signedOut(v, request)

@@ -112,6 +112,10 @@ func (c *Core) refuse(ctx context.Context, unit *fositestore.Unit, client *Clien
 	refusal := fromFosite(err)
 	switch {
 	case refusal.Code == oauth.CodeServerError && outage(err):
+		// fosite's error says no more than its code.
+		if rfc := (*fosite.RFC6749Error)(nil); errors.As(err, &rfc) && rfc.Unwrap() != nil {
+			err = rfc.Unwrap()
+		}
 		return Outage(err)
 	case unit.Refreshing() && (refusal.Code == oauth.CodeInvalidScope || refusal.Code == oauth.CodeInvalidRequest):
 		// Not what the request asks for but what was granted: it was taken from the

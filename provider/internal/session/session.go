@@ -204,8 +204,9 @@ func session(sid string, v record) Session {
 
 // Load returns the live session that a cookie stands for. ok is false when there
 // is none; a cookie that is not ours costs no read, any other one exactly one. A
-// damaged record is no session. The error is the store's, and then nothing is
-// known.
+// damaged record is no session. Of a session whose end was begun and may not be
+// finished, ok is false and sess has its ID only, for another End. The error is the
+// store's, and then nothing is known.
 func (s *Service) Load(ctx context.Context, cookie string) (sess Session, ok bool, err error) {
 	raw, _, err := s.deps.Secrets.ParseHandle(cookiePurpose, cookie)
 	if err != nil || len(raw) != 16 {
@@ -220,8 +221,11 @@ func (s *Service) Load(ctx context.Context, cookie string) (sess Session, ok boo
 	if err != nil {
 		return Session{}, false, fmt.Errorf("session: load: %w", err)
 	}
-	if !ok || v.Ended || !s.cfg.Now().Before(s.dies(v)) {
+	switch {
+	case !ok || !s.cfg.Now().Before(s.dies(v)):
 		return Session{}, false, nil
+	case v.Ended:
+		return Session{ID: sid}, false, nil
 	}
 	return session(sid, v), true, nil
 }
