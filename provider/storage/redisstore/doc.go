@@ -59,7 +59,8 @@
 //
 //	failure                    what acknowledged writes may be lost
 //	the program dies           none
-//	redis-server dies          appendonly yes: none; save alone: those since the last
+//	redis-server dies          appendonly yes: none, unless everysec meets a disk that
+//	                           takes seconds; save alone: those since the last
 //	                           snapshot; neither: all
 //	the machine dies           appendfsync always: none; everysec: those of the last
 //	                           two seconds; no: those of the last half minute
@@ -74,10 +75,12 @@
 // has been made, may be lost, and is not found out by reading. So code that was used
 // stays used through a failover, or its user was never told that it was. A replica has
 // received a write before it is on its disk: wait protects from the death of machines,
-// appendfsync from that of all at once. With three machines N is 1; Sentinel and
-// cluster promote the replica that has the most, so the death of a single one loses
-// nothing. min-replicas-to-write stops a master that nobody follows; it is no
-// substitute for wait, but a good companion.
+// appendfsync from that of all at once. Nothing is lost for certain when N is the
+// number of all replicas, so that whichever is promoted has it; then the death of one
+// stops all writes. With fewer, it depends on who is promoted: Sentinel and cluster
+// choose the one that has the most, as far as they knew a moment ago, and nothing is
+// lost while the replicas keep up with each other. min-replicas-to-write stops a master
+// that nobody follows; it is no substitute for wait, but a good companion.
 //
 // A master that has been replaced and does not know it yet may still be read from, for
 // the second or so that it takes the client to notice. No decision rests on a read.

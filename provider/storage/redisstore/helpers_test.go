@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -194,14 +195,14 @@ func keys(t testing.TB, s *servertest.Server, pattern string) []string {
 func replicaOf(t testing.TB, s *servertest.Server) *servertest.Server {
 	t.Helper()
 	replica := s.Replica(t)
-	confirms(t, s)
+	confirm(t, s, 1)
 	return replica
 }
 
-// confirms returns when a replica of s confirms what s writes.
-func confirms(t testing.TB, s *servertest.Server) {
+// confirm returns when n replicas of s confirm what s writes.
+func confirm(t testing.TB, s *servertest.Server, n int) {
 	t.Helper()
-	eventually(t, 10*time.Second, "a replica confirms", func() bool {
+	eventually(t, 10*time.Second, "the replicas confirm", func() bool {
 		c, err := s.Dial()
 		if err != nil {
 			return false
@@ -210,7 +211,7 @@ func confirms(t testing.TB, s *servertest.Server) {
 		if _, err := c.Do("SET", "for the replica", "1"); err != nil {
 			return false
 		}
-		n, err := c.Do("WAIT", "1", "100")
-		return err == nil && n == int64(1)
+		got, err := c.Do("WAIT", strconv.Itoa(n), "100")
+		return err == nil && got == int64(n)
 	})
 }

@@ -3,6 +3,7 @@ package redisstore_test
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -85,8 +86,16 @@ func TestContractWeakest(t *testing.T) {
 	}
 }
 
+// On servers that keep what they have on the disk in each way, and in a cluster.
 func Benchmark(b *testing.B) {
-	for _, l := range layouts {
+	ways := slices.Clone(layouts)
+	for _, fsync := range []string{"everysec", "always"} {
+		server := servertest.Redis(b, "appendonly yes", "appendfsync "+fsync)
+		ways = append(ways, layout{"appendfsync " + fsync, func() string {
+			return fmt.Sprintf("redis://%s?prefix=%d:", server.Addr, shared.stores.Add(1))
+		}})
+	}
+	for _, l := range ways {
 		b.Run(l.name, func(b *testing.B) {
 			storetest.Bench(b, func(b *testing.B, now func() time.Time) storage.Store { return open(b, l.url(), now) })
 		})

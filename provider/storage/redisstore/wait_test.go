@@ -114,7 +114,7 @@ func TestFailoverLosesNothingAcknowledged(t *testing.T) {
 			command(t, replica, "REPLICAOF", host, port)
 			s := open(t, redisURL(master.Addr), nil)
 			unused := put(t, s, record("code", "unused", "g"))
-			confirms(t, master)
+			confirm(t, master, 1)
 			s = open(t, fmt.Sprintf("%s?wait=%d", redisURL(master.Addr), wait), nil)
 
 			proxy.Silent()

@@ -17,6 +17,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/lettergate/lettergate/provider/storage"
+	"github.com/lettergate/lettergate/provider/storage/servertest"
 	"github.com/lettergate/lettergate/provider/storage/sqlstore"
 	"github.com/lettergate/lettergate/provider/storage/storetest"
 )
@@ -138,8 +139,18 @@ func TestPostgresContractWeakest(t *testing.T) {
 	})
 }
 
+// With a server that syncs its disk, as one that is in use does.
 func BenchmarkPostgres(b *testing.B) {
-	storetest.Bench(b, inSchemas[*testing.B](b))
+	server := servertest.Postgres(b, "fsync = on", "full_page_writes = on")
+	for _, commit := range []string{"on", "off"} {
+		b.Run("synchronous_commit="+commit, func(b *testing.B) {
+			base := with(b, server.New(b), "synchronous_commit="+commit)
+			var made atomic.Int64
+			storetest.Bench(b, func(b *testing.B, now func() time.Time) storage.Store {
+				return openPostgres(b, with(b, base, fmt.Sprintf("schema=s%d", made.Add(1))), now)
+			})
+		})
+	}
 }
 
 // Without prepared statements, as behind a pooler that knows none.
