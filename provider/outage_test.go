@@ -234,7 +234,6 @@ func (s *site) askers() []*asker {
 	info := s.tokens("info@example.com")["access_token"].(string)
 	service := s.backendTokens(s.browser(), "service@example.com")["access_token"].(string)
 	refresh := s.tokens("refresh@example.com")["refresh_token"].(string)
-	revoking := s.tokens("revoke@example.com")["refresh_token"].(string)
 	ended := s.tokens("ended@example.com")["refresh_token"].(string)
 	b := s.browser()
 	b.signIn(authorizePath(webID), "session@example.com").arrives(s.t, callback)
@@ -266,18 +265,7 @@ func (s *site) askers() []*asker {
 			}
 			return right(s.redeem(started{field(a, "verification_id"), "000000"}), http.StatusBadRequest, "invalid_grant")
 		}},
-		{name: "revocation", needs: true, ask: func() (bool, error) {
-			a := s.refresh(revoking)
-			if outage, wrong := right(a, http.StatusOK, "access_token"); outage || wrong != nil {
-				return outage, wrong
-			}
-			revoking = field(a, "refresh_token")
-			access := field(a, "access_token")
-			if outage, wrong := right(s.revoke(access), http.StatusOK, ""); outage || wrong != nil {
-				return outage, wrong
-			}
-			return right(s.userinfo(access), http.StatusUnauthorized, "invalid_token")
-		}},
+		{name: "revocation", needs: true, ask: s.revoker()},
 		{name: "revocation of a family", needs: true, tokens: true, ask: func() (bool, error) {
 			return right(s.revoke(ended), http.StatusOK, "")
 		}},
@@ -298,6 +286,34 @@ func (s *site) askers() []*asker {
 			}
 			return right(a, http.StatusOK, "")
 		}},
+	}
+}
+
+// revoker returns what revokes one access token after the other, each of them got before
+// the outage or after it, and looks later whether those are dead of which it was told so.
+func (s *site) revoker() func() (outage bool, wrong error) {
+	refresh := s.tokens("revoke@example.com")["refresh_token"].(string)
+	next := ""
+	var dead []string
+	return func() (bool, error) {
+		if next != "" {
+			if outage, wrong := right(s.revoke(next), http.StatusOK, ""); outage || wrong != nil {
+				return outage, wrong
+			}
+			dead, next = append(dead, next), ""
+		}
+		a := s.refresh(refresh)
+		if outage, wrong := right(a, http.StatusOK, "access_token"); outage || wrong != nil {
+			return outage, wrong
+		}
+		refresh, next = field(a, "refresh_token"), field(a, "access_token")
+		for len(dead) > 0 {
+			if outage, wrong := right(s.userinfo(dead[0]), http.StatusUnauthorized, "invalid_token"); outage || wrong != nil {
+				return outage, wrong
+			}
+			dead = dead[1:]
+		}
+		return false, nil
 	}
 }
 
