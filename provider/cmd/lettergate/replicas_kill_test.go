@@ -217,14 +217,15 @@ func (l *traffic) signIn(address string) error {
 	return nil
 }
 
-// ask repeats once what got no answer.
+// ask repeats once what got no answer. lost is whether the first may have had an effect.
 func (l *traffic) ask(request func() reply) (r reply, lost bool) {
-	r = request()
+	before := l.f.outages.Load()
+	r = l.f.patient(request)
 	if !r.lost() {
-		return r, false
+		return r, l.f.outages.Load() != before
 	}
 	l.mu.Lock()
 	l.retried++
 	l.mu.Unlock()
-	return request(), true
+	return l.f.patient(request), true
 }

@@ -248,26 +248,46 @@ func (f *fleet) everyStepElsewhere(t *testing.T) {
 	}
 }
 
-// race asks at the same time, in turn at all replicas.
-func race(n int, ask func(i int) reply) []reply {
-	answers := make([]reply, n)
+// race asks at the same time, in turn at all replicas. Who is told of an outage asks again,
+// as it should: on a machine that is busy with something else a store may answer late. calm
+// is whether nobody was.
+func (f *fleet) race(n int, ask func(i int) reply) (answers []reply, calm bool) {
+	answers = make([]reply, n)
+	before := f.outages.Load()
 	var barrier, done sync.WaitGroup
 	barrier.Add(1)
 	for i := range answers {
 		done.Go(func() {
 			barrier.Wait()
-			answers[i] = ask(i)
+			answers[i] = f.patient(func() reply { return ask(i) })
 		})
 	}
 	barrier.Done()
 	done.Wait()
-	return answers
+	return answers, f.outages.Load() == before
 }
 
-// oneWinner fails the test unless exactly one of the answers is a 200 and all others are
-// invalid_grant.
-func oneWinner(t *testing.T, answers []reply) {
+// patient asks again, some times, while the answer is an outage.
+func (f *fleet) patient(ask func() reply) reply {
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	r := ask()
+	for range 10 {
+		if r.status != http.StatusServiceUnavailable || r.header.Get("Retry-After") == "" {
+			break
+		}
+		f.outages.Add(1)
+		<-tick.C
+		r = ask()
+	}
+	return r
+}
+
+// oneWinner races, and fails the test unless exactly one of the answers is a 200 and all
+// others are invalid_grant. Who was told of an outage may have won before.
+func (f *fleet) oneWinner(t *testing.T, ask func() reply) {
 	t.Helper()
+	answers, calm := f.race(racers, func(int) reply { return ask() })
 	won, by := 0, map[string]int{}
 	for _, r := range answers {
 		by[r.from()]++
@@ -277,7 +297,7 @@ func oneWinner(t *testing.T, answers []reply) {
 		}
 		r.is(t, "who came late", http.StatusBadRequest, "invalid_grant")
 	}
-	if won != 1 || len(by) != replicas {
+	if won != 1 && (won != 0 || calm) || len(by) != replicas {
 		t.Fatalf("%d of %d got tokens, want 1; answered by %v", won, len(answers), by)
 	}
 }
@@ -291,7 +311,8 @@ func (f *fleet) oneSuccessor(t *testing.T) {
 	token := tokens.value("refresh_token")
 	for range 3 {
 		successors := map[string]bool{}
-		for _, r := range race(3*replicas, func(int) reply { return f.refresh(anywhere, "web", token) }) {
+		answers, _ := f.race(3*replicas, func(int) reply { return f.refresh(anywhere, "web", token) })
+		for _, r := range answers {
 			r.is(t, "refresh", http.StatusOK, "")
 			tokens = r
 			successors[r.value("refresh_token")] = true
@@ -314,13 +335,14 @@ func (f *fleet) oneExchange(t *testing.T) {
 	// More and more, until the replicas have the connections that a race needs: to make
 	// one to PostgreSQL takes longer than a busy machine may let a request wait.
 	for n := 1; n <= racers; n += replicas {
-		for _, r := range race(n, func(int) reply { return f.userinfo(anywhere, tokens.value("access_token")) }) {
+		answers, _ := f.race(n, func(int) reply { return f.userinfo(anywhere, tokens.value("access_token")) })
+		for _, r := range answers {
 			r.is(t, "userinfo", http.StatusOK, "")
 		}
 	}
 	for range raceRounds {
 		code := v.nextCode(anywhere).Get("code")
-		oneWinner(t, race(racers, func(int) reply { return f.exchange(anywhere, code) }))
+		f.oneWinner(t, func() reply { return f.exchange(anywhere, code) })
 	}
 }
 
@@ -328,7 +350,7 @@ func (f *fleet) oneRedeemer(t *testing.T) {
 	for range raceRounds {
 		v, _ := f.begin(anywhere, "racer@example.com")
 		code := f.code(v.address, 10*time.Second)
-		oneWinner(t, race(racers, func(int) reply { return v.redeem(code) }))
+		f.oneWinner(t, func() reply { return v.redeem(code) })
 	}
 }
 
@@ -345,7 +367,11 @@ func (f *fleet) oneAccount(t *testing.T) {
 			begun, codes = append(begun, v), append(codes, f.code(address, 10*time.Second))
 		}
 		subjects := map[string]bool{}
-		for _, r := range race(signUps, func(i int) reply { return begun[i].redeem(codes[i]) }) {
+		answers, calm := f.race(signUps, func(i int) reply { return begun[i].redeem(codes[i]) })
+		for _, r := range answers {
+			if !calm && r.status == http.StatusBadRequest { // its code was spent before the outage
+				continue
+			}
 			r.is(t, "sign-up", http.StatusOK, "")
 			subjects[f.userinfo(anywhere, r.value("access_token")).value("sub")] = true
 		}
