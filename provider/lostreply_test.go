@@ -61,21 +61,24 @@ func (l *loss) disarm() (calls []op, fired int) {
 	return l.calls, l.fired
 }
 
-// A lossy is a store whose connections go through proxies.
+// A lossy is a store of which two are open: one as it is, and while answers may be lost
+// one whose connections go through proxies.
 type lossy struct {
 	*loss
 	storage.Store
+	behind  storage.Store
 	proxies []*servertest.Proxy
 	match   func(name string) string // is in what each call sends, and in nothing else
 	reads   bool                     // are sent again by the store itself
 }
 
-func (s lossy) do(o op, call func() error) error {
+func (s lossy) do(o op, with func(storage.Store) error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.armed {
-		return call()
+		return with(s.Store)
 	}
+	call := func() error { return with(s.behind) }
 	s.calls = append(s.calls, o)
 	if n := len(s.calls); n != s.call && !(s.on && n > s.call) {
 		err := call()
@@ -98,32 +101,32 @@ func (s lossy) do(o op, call func() error) error {
 }
 
 func (s lossy) Get(ctx context.Context, keys ...storage.Key) (records []storage.Record, err error) {
-	err = s.do(op{name: "Get", key: keys[0], sure: s.reads}, func() error { records, err = s.Store.Get(ctx, keys...); return err })
+	err = s.do(op{name: "Get", key: keys[0], sure: s.reads}, func(db storage.Store) error { records, err = db.Get(ctx, keys...); return err })
 	return records, err
 }
 
 func (s lossy) Put(ctx context.Context, r storage.Record) error {
 	// What became of it is asked by Settle. In a cluster it has several steps, and is given
 	// up when one of the first is lost.
-	return s.do(op{"Put", r.Key, !r.Prev.IsZero(), len(s.proxies) == 1}, func() error { return s.Store.Put(ctx, r) })
+	return s.do(op{"Put", r.Key, !r.Prev.IsZero(), len(s.proxies) == 1}, func(db storage.Store) error { return db.Put(ctx, r) })
 }
 
 func (s lossy) Delete(ctx context.Context, k storage.Key) error {
-	return s.do(op{name: "Delete", key: k}, func() error {
+	return s.do(op{name: "Delete", key: k}, func(db storage.Store) error {
 		delete(s.counted, k)
-		return s.Store.Delete(ctx, k)
+		return db.Delete(ctx, k)
 	})
 }
 
 func (s lossy) List(ctx context.Context, group string, p storage.Page) (records []storage.Record, next string, err error) {
-	err = s.do(op{name: "List", sure: s.reads}, func() error { records, next, err = s.Store.List(ctx, group, p); return err })
+	err = s.do(op{name: "List", sure: s.reads}, func(db storage.Store) error { records, next, err = db.List(ctx, group, p); return err })
 	return records, next, err
 }
 
 func (s lossy) Add(ctx context.Context, k storage.Key, delta int64, life time.Duration) (n int64, err error) {
-	err = s.do(op{name: "Add", key: k}, func() error {
+	err = s.do(op{name: "Add", key: k}, func(db storage.Store) error {
 		s.counted[k] = max(0, s.counted[k]+delta)
-		n, err = s.Store.Add(ctx, k, delta, life)
+		n, err = db.Add(ctx, k, delta, life)
 		return err
 	})
 	return n, err
@@ -149,7 +152,8 @@ func losers(t *testing.T, l *loss) map[string][2]storage.Store {
 	of := func(url, addr string, match func(string) string, reads bool) [2]storage.Store {
 		proxy := servertest.NewProxy(t, addr)
 		behind := strings.Replace(url, addr, proxy.Addr, 1)
-		return [2]storage.Store{openURL(t, url, nil), lossy{l, openURL(t, behind, nil), []*servertest.Proxy{proxy}, match, reads}}
+		plain := openURL(t, url, nil)
+		return [2]storage.Store{plain, lossy{l, plain, openURL(t, behind, nil), []*servertest.Proxy{proxy}, match, reads}}
 	}
 	postgres := func() [2]storage.Store {
 		d := servertest.Postgres(t)
@@ -198,7 +202,7 @@ func lossyCluster(t *testing.T, l *loss) [2]storage.Store {
 		}
 		return true
 	})
-	return [2]storage.Store{plain, lossy{l, openURL(t, url(addrs), nil), proxies, matchRedis, true}}
+	return [2]storage.Store{plain, lossy{l, plain, openURL(t, url(addrs), nil), proxies, matchRedis, true}}
 }
 
 // within waits until is, and fails the test when that takes longer than most.
