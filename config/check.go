@@ -17,8 +17,9 @@ var (
 	clientID = regexp.MustCompile(`^[\x21-\x7e]{1,100}$`)
 	// RFC 6749 section 3.3, without upper case: people would take Email and
 	// email for the same.
-	scope = regexp.MustCompile(`^[\x21\x23-\x40\x5b\x5d-\x7e]{1,100}$`)
-	label = regexp.MustCompile(`^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$`)
+	scope    = regexp.MustCompile(`^[\x21\x23-\x40\x5b\x5d-\x7e]{1,100}$`)
+	testCode = regexp.MustCompile(`^[0-9]{6,10}$`)
+	label    = regexp.MustCompile(`^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$`)
 )
 
 func checkClientID(value string) string {
@@ -69,6 +70,21 @@ func checkMailFrom(value string) string {
 		return ""
 	}
 	return checkHost(strings.ToLower(domain))
+}
+
+// checkAddress accepts an address without a name.
+func checkAddress(value string) string {
+	if addr, err := mail.ParseAddress(value); err != nil || addr.Address != value {
+		return "write an address, as in name@example.com"
+	}
+	return checkMailFrom(value)
+}
+
+func checkTestCode(value string) string {
+	if !testCode.MatchString(value) {
+		return "a code is 6 to 10 digits"
+	}
+	return ""
 }
 
 // checkHost accepts a domain name or an IP address without brackets.

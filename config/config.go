@@ -55,6 +55,10 @@ type Config struct {
 	Verification Verification `yaml:"verification"`
 	// Limits bound how often codes are tried and sent.
 	Limits Limits `yaml:"limits"`
+	// Passwords are about the passwords that people may choose beside codes. They are
+	// kept as argon2id (RFC 9106). Hashing takes up to concurrent times memory at once:
+	// with the defaults 76 MiB.
+	Passwords Passwords `yaml:"passwords"`
 	// Tokens are the lives of codes and tokens.
 	Tokens Tokens `yaml:"tokens"`
 	// Sessions are the lives of signed-in browsers.
@@ -65,6 +69,19 @@ type Config struct {
 	Pages Pages `yaml:"pages"`
 	// Clients are the applications that may use this provider. Default none.
 	Clients []Client `yaml:"clients" validate:"dive"`
+
+	// InsecureTestCodes are addresses whose code is always the same, for scripted
+	// browsers: no mail is sent to them and no limit counts for them. Refused unless the
+	// issuer is http on a loopback host. Default none.
+	InsecureTestCodes []TestCode `yaml:"insecure_test_codes" validate:"dive"`
+}
+
+// A TestCode is an address and the code that always signs it in.
+type TestCode struct {
+	// Email is the address, bare. Each is listed once.
+	Email string `yaml:"email" validate:"required,address"`
+	// Code is its code, 6 to 10 digits, whatever Verification says.
+	Code Secret `yaml:"code" validate:"required,code"`
 }
 
 // A SecretKey is one secret of the deployment.
@@ -103,32 +120,6 @@ type Storage struct {
 	AccountsURL Secret `yaml:"accounts_url" validate:"omitempty,storage_url"`
 }
 
-// Mail says how mail leaves. Without a Host, an http issuer shows its mail on the
-// development mailbox page and an https issuer is refused.
-type Mail struct {
-	// From is the sender, "name <address>" or a bare address.
-	// Required for an https issuer; default "Lettergate <no-reply@localhost>" for an
-	// http one.
-	From string `yaml:"from" validate:"omitempty,mail_from"`
-	// Host is the SMTP server. Required for an https issuer.
-	Host string `yaml:"host" validate:"omitempty,host"`
-	// Port is 465 for ssl, 587 for starttls and 25 for InsecurePlaintext by default.
-	Port int `yaml:"port" validate:"min=0,max=65535"`
-	// Security is ssl (TLS from the first byte) or starttls (TLS required before
-	// anything is said). Default starttls. Nothing else exists but
-	// InsecurePlaintext.
-	Security string `yaml:"security" validate:"omitempty,oneof=ssl starttls"`
-	// Username and Password go together; without them nobody signs in to the Host.
-	Username string `yaml:"username" validate:"text"`
-	// Password is for Username.
-	Password Secret `yaml:"password"`
-	// CAFile is a PEM file of authorities to trust instead of the system's.
-	CAFile string `yaml:"ca_file"`
-	// InsecurePlaintext sends without TLS. Only to a Host on this machine, and
-	// refused for an https issuer.
-	InsecurePlaintext bool `yaml:"insecure_plaintext"`
-}
-
 // Verification is about emailed codes.
 type Verification struct {
 	// Digits is the length of a code, 6 to 10. Default 6.
@@ -148,9 +139,33 @@ type Limits struct {
 	// TriesPerAccount is how many wrong codes one address takes in 24 hours, over
 	// all its verifications. Default 10.
 	TriesPerAccount int `yaml:"tries_per_account" validate:"min=1,max=100"`
+	// TriesPerKnownAccount is the same from a device that has signed in as that address
+	// before, counted apart: a stranger's wrong codes do not lock the owner out.
+	// Default 20.
+	TriesPerKnownAccount int `yaml:"tries_per_known_account" validate:"min=1,max=100"`
 	// TriesPerSource is how many tries one network (IPv4 address, IPv6 /64) has
 	// in 10 minutes. Default 20.
 	TriesPerSource int `yaml:"tries_per_source" validate:"min=1"`
+}
+
+// Passwords are about the passwords that people may choose beside codes.
+type Passwords struct {
+	// MinLength is how many characters a password has at least. Default 8.
+	MinLength int `yaml:"min_length" validate:"min=8,max=64"`
+	// MaxLength is how many it has at most, MinLength or more. Default 32.
+	MaxLength int `yaml:"max_length" validate:"min=16,max=128"`
+	// AnyCharacters takes every password of the right length. Without it a password
+	// has at least one letter and one digit.
+	AnyCharacters bool `yaml:"any_characters"`
+	// Memory is what computing one hash takes, in KiB. Default 19456.
+	Memory int `yaml:"memory" validate:"min=8192,max=1048576"`
+	// Iterations are the passes over that memory. Default 2.
+	Iterations int `yaml:"iterations" validate:"min=1,max=10"`
+	// Parallelism is how many threads compute one hash. Default 1.
+	Parallelism int `yaml:"parallelism" validate:"min=1,max=16"`
+	// Concurrent is how many hashes are computed at once; others wait. Memory is
+	// bounded by Concurrent times Memory. Default 4.
+	Concurrent int `yaml:"concurrent" validate:"min=1,max=64"`
 }
 
 // Tokens are the lives of codes and tokens.
@@ -197,103 +212,8 @@ type Pages struct {
 	Name string `yaml:"name" validate:"required,max=64,text"`
 }
 
-// The token endpoint's client authentication methods.
-const (
-	AuthMethodNone  = "none"
-	AuthMethodBasic = "client_secret_basic"
-	AuthMethodPost  = "client_secret_post"
-)
-
-// The mail securities.
-const (
-	MailSSL      = "ssl"
-	MailStartTLS = "starttls"
-)
-
 // The limit profiles.
 const (
 	ProfileProduction  = "production"
 	ProfileDevelopment = "development"
 )
-
-// The PKCE policies.
-const (
-	PKCERequired = "required"
-	PKCEOptional = "optional"
-)
-
-// The access token formats.
-const (
-	AccessTokenJWT    = "jwt"
-	AccessTokenOpaque = "opaque"
-)
-
-// The grant types.
-const (
-	GrantAuthorizationCode = "authorization_code"
-	GrantRefreshToken      = "refresh_token"
-	GrantClientCredentials = "client_credentials"
-	GrantEmailCaptcha      = "urn:lettergate:params:oauth:grant-type:email-captcha"
-)
-
-// A Client is an application that may use this provider (RFC 7591 names where it
-// has one).
-type Client struct {
-	// ID is the client's identifier: 1 to 100 visible ASCII characters that do not
-	// begin with "client:".
-	ID string `yaml:"client_id" validate:"required,client_id"`
-	// Name is what people read when they are asked about the client. Default the
-	// ID.
-	Name string `yaml:"client_name" validate:"max=100,text"`
-
-	// Secrets make the client confidential; up to two are live at once, so that
-	// they can be changed without an outage. At least 32 characters each, from a
-	// random source: they are compared as SHA-256, which suits nothing shorter.
-	Secrets []Secret `yaml:"client_secrets" validate:"max=2,dive,min=32"`
-
-	// TokenEndpointAuthMethod is none, client_secret_basic or client_secret_post.
-	// Default none without Secrets and client_secret_basic with them.
-	TokenEndpointAuthMethod string `yaml:"token_endpoint_auth_method" validate:"omitempty,oneof=none client_secret_basic client_secret_post"`
-
-	// FirstParty clients belong to the operator: people are not asked whether they
-	// allow them, except for a public client without an https redirect URI when it
-	// would otherwise get a code without a click (RFC 8252 section 8.6).
-	FirstParty bool `yaml:"first_party"`
-
-	// SignUp lets an address that is seen for the first time become an account.
-	SignUp bool `yaml:"sign_up"`
-
-	// RedirectURIs are matched exactly, except that the port of an http loopback
-	// address literal is free (RFC 8252 section 7.3). Each is https, http on a
-	// loopback host, or has a private-use scheme such as com.example.app:/callback.
-	// At least one is required for the grant type authorization_code.
-	RedirectURIs []string `yaml:"redirect_uris" validate:"unique,dive,redirect_uri"`
-
-	// PostLogoutRedirectURIs are where a browser may be sent after signing out, as
-	// strict as RedirectURIs.
-	PostLogoutRedirectURIs []string `yaml:"post_logout_redirect_uris" validate:"unique,dive,redirect_uri"`
-
-	// GrantTypes default to authorization_code.
-	GrantTypes []string `yaml:"grant_types" validate:"unique,dive,oneof=authorization_code refresh_token client_credentials urn:lettergate:params:oauth:grant-type:email-captcha"`
-
-	// Scopes are all that the client may ask for. Default "openid".
-	Scopes []string `yaml:"scopes" validate:"unique,dive,scope"`
-
-	// Audiences are the resources that access tokens are for when a request names
-	// none, and all that a request may name. Default the issuer.
-	Audiences []string `yaml:"audiences" validate:"unique,dive,required,max=255,text"`
-
-	// Origins are the web origins that may call the token, userinfo, revocation
-	// and verification endpoints from a browser: https, or http on a loopback host.
-	// Default none.
-	Origins []string `yaml:"origins" validate:"unique,dive,web_origin"`
-
-	// PKCE is required (the default) or, for a confidential client only, optional.
-	PKCE string `yaml:"pkce" validate:"omitempty,oneof=required optional"`
-
-	// AccessTokenFormat is jwt (RFC 9068, the default) or opaque.
-	AccessTokenFormat string `yaml:"access_token_format" validate:"omitempty,oneof=jwt opaque"`
-
-	// IDTokenSignedResponseAlg is RS256 (the default), ES256, PS256 or EdDSA.
-	IDTokenSignedResponseAlg string `yaml:"id_token_signed_response_alg" validate:"omitempty,oneof=RS256 ES256 PS256 EdDSA"`
-}

@@ -3,7 +3,6 @@ package config
 import (
 	"fmt"
 	"net"
-	"slices"
 	"strings"
 )
 
@@ -27,6 +26,8 @@ func (c Config) crossFaults() Faults {
 	c.checkStorage(&l)
 	c.checkSecrets(&l)
 	c.checkLives(&l)
+	c.Passwords.check(&l)
+	c.checkTestCodes(&l)
 	c.Mail.check(&l)
 	seen := make(map[string]int, len(c.Clients))
 	for i, client := range c.Clients {
@@ -75,11 +76,14 @@ func (c Config) checkPublished(l *faultList) {
 	if c.Mail.Host == "" {
 		l.add("mail.host", "is required for an https issuer: sign-in codes leave by mail")
 	}
-	if c.Mail.From == "" {
+	if c.Mail.From == "" && c.Mail.Preset == "" { // with a preset the mailbox is missing, which is said there
 		l.add("mail.from", "is required for an https issuer")
 	}
 	if c.Mail.InsecurePlaintext {
 		l.add("mail.insecure_plaintext", "is refused for an https issuer; use security: starttls or ssl")
+	}
+	if len(c.InsecureTestCodes) > 0 {
+		l.add("insecure_test_codes", "is refused for an https issuer: whoever knows a code signs in as its address")
 	}
 	if c.Limits.Profile == ProfileDevelopment {
 		l.add("limits.profile", "development is refused for an https issuer; use production")
@@ -125,42 +129,20 @@ func (c Config) checkLives(l *faultList) {
 	}
 }
 
-func (m Mail) check(l *faultList) {
-	if m.InsecurePlaintext && m.Security != "" {
-		l.add("mail.security", "%s and insecure_plaintext exclude each other; leave one out", m.Security)
-	}
-	if m.Username == "" && m.Password != "" {
-		l.add("mail.username", "is required with a password")
-	}
-	if m.Username != "" && m.Password == "" {
-		l.add("mail.password", "is required with a username; write it here, or set %s", variablesOf("mail.password"))
+func (p Passwords) check(l *faultList) {
+	if p.MaxLength < p.MinLength {
+		l.add("passwords.max_length", "%d is less than passwords.min_length, which is %d", p.MaxLength, p.MinLength)
 	}
 }
 
-func (c Client) check(l *faultList, path string) {
-	method := keyPath(path, "token_endpoint_auth_method")
-	switch {
-	case c.Public() && len(c.Secrets) > 0:
-		l.add(method, "none does not go with client_secrets; use %s, or leave the secrets out", AuthMethodBasic)
-	case !c.Public() && len(c.Secrets) == 0:
-		secret := indexPath(keyPath(path, "client_secrets"), 0)
-		l.add(method, "%s needs client_secrets; write them here, or set %s", quote(c.AuthMethod()), variablesOf(secret))
-	}
-	if c.Public() && c.Allows(GrantClientCredentials) {
-		l.add(keyPath(path, "grant_types"), "client_credentials needs a client with client_secrets: a public client could be anybody")
-	}
-	if c.Public() && c.PKCE == PKCEOptional {
-		l.add(keyPath(path, "pkce"), "optional is for clients with client_secrets only; use required")
-	}
-	if c.Allows(GrantAuthorizationCode) && len(c.RedirectURIs) == 0 {
-		l.add(keyPath(path, "redirect_uris"), "at least one is required for the grant type authorization_code")
-	}
-	if i := slices.Index(c.Scopes, "offline_access"); i >= 0 && !c.Allows(GrantRefreshToken) {
-		l.add(indexPath(keyPath(path, "scopes"), i), "offline_access asks for refresh tokens, which the client may not use; add %s to its grant_types, or leave the scope out", GrantRefreshToken)
-	}
-	for i, s := range c.Secrets {
-		if s != "" && slices.Contains(c.Secrets[:i], s) {
-			l.add(indexPath(keyPath(path, "client_secrets"), i), "is listed already")
+func (c Config) checkTestCodes(l *faultList) {
+	seen := make(map[string]int, len(c.InsecureTestCodes))
+	for i, t := range c.InsecureTestCodes {
+		address := strings.ToLower(t.Email)
+		if first, dup := seen[address]; dup && address != "" {
+			l.add(keyPath(indexPath("insecure_test_codes", i), "email"), "%s is the address of insecure_test_codes[%d] already", quote(t.Email), first)
+			continue
 		}
+		seen[address] = i
 	}
 }

@@ -33,7 +33,15 @@ func (c *Config) fillFixed() {
 	fill(&c.Verification.Lifetime, minutes(10))
 	fill(&c.Limits.TriesPerVerification, 5)
 	fill(&c.Limits.TriesPerAccount, 10)
+	fill(&c.Limits.TriesPerKnownAccount, 20)
 	fill(&c.Limits.TriesPerSource, 20)
+
+	fill(&c.Passwords.MinLength, 8)
+	fill(&c.Passwords.MaxLength, 32)
+	fill(&c.Passwords.Memory, 19<<10)
+	fill(&c.Passwords.Iterations, 2)
+	fill(&c.Passwords.Parallelism, 1)
+	fill(&c.Passwords.Concurrent, 4)
 
 	fill(&c.Tokens.Code, minutes(1))
 	fill(&c.Tokens.AccessToken, minutes(10))
@@ -51,6 +59,7 @@ func (c *Config) fillFixed() {
 
 // fillDerived fills the defaults that follow from other fields.
 func (c *Config) fillDerived() {
+	c.Mail.fillPreset()
 	if !c.published() && c.Loopback() {
 		fill(&c.Limits.Profile, ProfileDevelopment)
 		fill(&c.Mail.From, "Lettergate <no-reply@localhost>")
@@ -64,34 +73,6 @@ func (c *Config) fillDerived() {
 	c.Clients = slices.Clone(c.Clients)
 	for i := range c.Clients {
 		c.Clients[i].fill(c.Issuer)
-	}
-}
-
-// fill completes a Mail that has a Host.
-func (m *Mail) fill() {
-	if m.InsecurePlaintext {
-		fill(&m.Port, 25)
-		return
-	}
-	fill(&m.Security, MailStartTLS)
-	if m.Security == MailSSL {
-		fill(&m.Port, 465)
-	}
-	fill(&m.Port, 587)
-}
-
-func (c *Client) fill(issuer string) {
-	c.TokenEndpointAuthMethod = c.AuthMethod()
-	fill(&c.Name, c.ID)
-	fill(&c.PKCE, PKCERequired)
-	fill(&c.AccessTokenFormat, AccessTokenJWT)
-	fill(&c.IDTokenSignedResponseAlg, "RS256")
-	c.GrantTypes = c.grants()
-	if len(c.Scopes) == 0 {
-		c.Scopes = []string{"openid"}
-	}
-	if len(c.Audiences) == 0 {
-		c.Audiences = []string{issuer}
 	}
 }
 
@@ -115,32 +96,6 @@ func (c Config) published() bool { return strings.HasPrefix(c.Issuer, "https:") 
 
 // Development reports whether the development profile is on.
 func (c Config) Development() bool { return c.Limits.Profile == ProfileDevelopment }
-
-// Public reports whether the client has no way to authenticate itself.
-func (c Client) Public() bool { return c.AuthMethod() == AuthMethodNone }
-
-// AuthMethod returns how the client authenticates at the token endpoint, with the
-// default when TokenEndpointAuthMethod is empty.
-func (c Client) AuthMethod() string {
-	switch {
-	case c.TokenEndpointAuthMethod != "":
-		return c.TokenEndpointAuthMethod
-	case len(c.Secrets) > 0:
-		return AuthMethodBasic
-	default:
-		return AuthMethodNone
-	}
-}
-
-// Allows reports whether the client may use a grant type.
-func (c Client) Allows(grant string) bool { return slices.Contains(c.grants(), grant) }
-
-func (c Client) grants() []string {
-	if len(c.GrantTypes) == 0 {
-		return []string{GrantAuthorizationCode}
-	}
-	return c.GrantTypes
-}
 
 // loopbackHost reports whether a host (without port or brackets) is this machine
 // by name or address. Names below localhost are not: resolvers disagree on them.

@@ -149,7 +149,7 @@ var clientFaults = []faultRow{
 }
 
 func TestValidate(t *testing.T) {
-	for _, test := range slices.Concat(deploymentFaults, limitFaults, clientFaults) {
+	for _, test := range slices.Concat(deploymentFaults, limitFaults, clientFaults, cloudBaseFaults) {
 		t.Run(test.name, func(t *testing.T) {
 			c := published()
 			// Filled before, so that a change may start from a default, and after, as
@@ -231,10 +231,10 @@ var fileFaults = []loadRow{
 	{"not UTF-8", "issuer:\n \xff", nil, "lettergate.yaml:2:2: is not UTF-8 text"},
 	{"list at the top", "- issuer", nil, "lettergate.yaml:1:1: must be keys with values, as in “issuer: …”"},
 	{"text at the top", "hunter2", nil, "lettergate.yaml:1:1: must be keys with values, as in “issuer: …”"},
-	{"unknown key", "mail: {password_file: a}", nil, "lettergate.yaml:1:8: mail.password_file: is not a known key; known are from, host, port, security, username, password, ca_file, insecure_plaintext"},
+	{"unknown key", "mail: {password_file: a}", nil, "lettergate.yaml:1:8: mail.password_file: is not a known key; known are preset, from, host, port, security, username, password, ca_file, insecure_plaintext"},
 	{"swapped letters", "mail: {prot: 1}", nil, "lettergate.yaml:1:8: mail.prot: is not a known key; did you mean port?"},
 	{"nothing more about what is no YAML", "issuer: [", []string{"LETTERGATE_ISSUER=https://id.example.com"}, `lettergate.yaml:1:9: is not YAML: sequence end token ']' not found`},
-	{"odd key", "\"a\\nb\": c", nil, `lettergate.yaml:1:1: "a\nb": is not a known key; known are issuer, listen, insecure_listen, data_dir, secrets, trusted_proxies, storage, mail, verification, limits, tokens, sessions, keys, pages, clients`},
+	{"odd key", "\"a\\nb\": c", nil, `lettergate.yaml:1:1: "a\nb": is not a known key; known are issuer, listen, insecure_listen, data_dir, secrets, trusted_proxies, storage, mail, verification, limits, passwords, tokens, sessions, keys, pages, clients, insecure_test_codes`},
 	{"duplicate key", "pages: {name: a, name: b}", nil, "lettergate.yaml:1:18: pages.name: is already set in line 1"},
 	{"scalar for a list", "trusted_proxies: 10.0.0.0/8", nil, "lettergate.yaml:1:18: trusted_proxies: must be a list, as in [a, b] or with one “- …” a line"},
 	{"list for a scalar", "issuer: [http://localhost]", nil, "lettergate.yaml:1:9: issuer: must be a single value, not a list or keys"},

@@ -92,7 +92,8 @@ func TestLoadFull(t *testing.T) {
 			Username: "no-reply@example.com", Password: "app-password", CAFile: "/etc/ssl/corp.pem",
 		},
 		Verification: config.Verification{Digits: 8, Lifetime: d(5 * time.Minute)},
-		Limits:       config.Limits{Profile: "production", TriesPerVerification: 3, TriesPerAccount: 6, TriesPerSource: 12},
+		Limits:       config.Limits{Profile: "production", TriesPerVerification: 3, TriesPerAccount: 6, TriesPerKnownAccount: 30, TriesPerSource: 12},
+		Passwords:    config.Passwords{MinLength: 10, MaxLength: 64, AnyCharacters: true, Memory: 65536, Iterations: 3, Parallelism: 2, Concurrent: 8},
 		Tokens: config.Tokens{
 			Code: d(30 * time.Second), AccessToken: d(5 * time.Minute), IDToken: d(time.Hour),
 			RefreshIdle: d(7 * 24 * time.Hour), RefreshMax: d(30 * 24 * time.Hour), RefreshGrace: config.Off,
@@ -113,6 +114,11 @@ func TestLoadFull(t *testing.T) {
 			TokenEndpointAuthMethod: "client_secret_basic", GrantTypes: []string{"client_credentials"},
 			Scopes: []string{"openid"}, Audiences: []string{"https://id.example.com/tenant"},
 			PKCE: "optional", AccessTokenFormat: "jwt", IDTokenSignedResponseAlg: "RS256",
+		}, {
+			ID: "notes-7g2x9", Name: "notes-7g2x9", CloudBase: true, HideIsUser: true, SignUp: true, TokenEndpointAuthMethod: "none",
+			GrantTypes: []string{"refresh_token", config.GrantEmailCaptcha}, Scopes: []string{"openid", "profile", "email"},
+			Audiences: []string{"https://id.example.com/tenant"},
+			PKCE:      "required", AccessTokenFormat: "jwt", IDTokenSignedResponseAlg: "RS256",
 		}},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -20,7 +20,7 @@ import (
 //
 //	go test ./config -run Reference -update
 
-const referenceHead = `<!-- Generated from config.go by "go test ./config -run Reference -update". Do not edit. -->
+const referenceHead = `<!-- Generated from the structs of this package by "go test ./config -run Reference -update". Do not edit. -->
 
 # Configuration
 
@@ -36,27 +36,31 @@ file Lettergate is a development server on http://localhost:8080.
 An editor that knows YAML schemas helps with [schema.json](schema.json): ` + "`# yaml-language-server: $schema=…/config/schema.json`" + `.
 `
 
-// structDocs returns the doc comments of the structs in config.go and of their
+// structDocs returns the doc comments of the structs of a configuration and of their
 // fields, by "Type" and "Type.Field".
 func structDocs(t *testing.T) map[string]string {
 	t.Helper()
-	file, err := parser.ParseFile(token.NewFileSet(), "config.go", nil, parser.ParseComments)
-	if err != nil {
-		t.Fatal(err)
-	}
 	docs := map[string]string{}
-	for _, decl := range file.Decls {
-		gen, ok := decl.(*ast.GenDecl)
-		if !ok || gen.Tok != token.TYPE {
-			continue
+	for _, name := range []string{"config.go", "client.go", "mail.go"} {
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ParseComments)
+		if err != nil {
+			t.Fatal(err)
 		}
-		spec := gen.Specs[0].(*ast.TypeSpec)
-		docs[spec.Name.Name] = gen.Doc.Text()
-		for _, field := range spec.Type.(*ast.StructType).Fields.List {
-			docs[spec.Name.Name+"."+field.Names[0].Name] = field.Doc.Text()
+		for _, decl := range file.Decls {
+			if gen, ok := decl.(*ast.GenDecl); ok && gen.Tok == token.TYPE {
+				structDoc(docs, gen)
+			}
 		}
 	}
 	return docs
+}
+
+func structDoc(docs map[string]string, gen *ast.GenDecl) {
+	spec := gen.Specs[0].(*ast.TypeSpec)
+	docs[spec.Name.Name] = gen.Doc.Text()
+	for _, field := range spec.Type.(*ast.StructType).Fields.List {
+		docs[spec.Name.Name+"."+field.Names[0].Name] = field.Doc.Text()
+	}
 }
 
 // An entry is one key of the reference.

@@ -87,7 +87,7 @@ func (c Config) storagePlace(secret Secret, u storageURL) string {
 }
 
 // Warnings returns what is allowed and may still be a mistake, each with its Path:
-// what nobody can sign in with, and stores that are reached without TLS that proves
+// what nobody or anybody can sign in with, and stores that are reached without TLS that proves
 // who answers. Its receiver is valid; none of it keeps a provider from working.
 func (c Config) Warnings() []Fault {
 	var l faultList
@@ -95,6 +95,9 @@ func (c Config) Warnings() []Fault {
 	c.warnOfStore(&l, "storage.accounts_url", c.Storage.AccountsURL)
 	if StorageEngine(c.Storage.AccountsURL) == EngineRedis && StorageEngine(c.Storage.URL) != EngineRedis {
 		l.add("storage.accounts_url", "keeps accounts in Redis and what lives shortly elsewhere; did you mean it the other way round?")
+	}
+	if len(c.InsecureTestCodes) > 0 {
+		l.add("insecure_test_codes", "whoever knows a code that is listed here signs in as its address")
 	}
 	if len(c.Clients) == 0 {
 		l.add("clients", "there are none, so nobody can sign in")

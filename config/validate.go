@@ -28,6 +28,8 @@ var checks = map[string]func(string) string{
 	"network":      checkNetwork,
 	"storage_url":  checkStorageURL,
 	"mail_from":    checkMailFrom,
+	"address":      checkAddress,
+	"code":         checkTestCode,
 	"host":         checkHost,
 	"text":         checkText,
 	"client_id":    checkClientID,
