@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"slices"
 	"strconv"
@@ -17,9 +18,21 @@ import (
 // quitTimeout is how long we wait for a goodbye.
 const quitTimeout = time.Second
 
+// What a server does not offer, and we do not go on without.
+var (
+	errNoSTARTTLS  = errors.New("the server does not offer STARTTLS; nothing was sent")
+	errNoMechanism = errors.New("the server offers neither AUTH PLAIN nor LOGIN")
+)
+
 // deliver has the conversation. Before TLS nothing is said but EHLO and STARTTLS.
 func (s *SMTP) deliver(ctx context.Context, e envelope) error {
-	conn, err := s.dial(ctx)
+	var conn *stepConn
+	err := s.step(StepConnect, func() (detail string, err error) {
+		if conn, err = s.dial(ctx); err != nil {
+			return "", err
+		}
+		return conn.RemoteAddr().String(), nil
+	})
 	if err != nil {
 		return failure("connect to the mail server", err)
 	}
@@ -33,25 +46,46 @@ func (s *SMTP) deliver(ctx context.Context, e envelope) error {
 			return failure("sign in to the mail server", err)
 		}
 	}
-	if err := client.Mail("<" + e.from + ">"); err != nil {
-		return failure("name the sender of a mail", err)
-	}
-	if err := client.Rcpt("<" + e.to + ">"); err != nil {
-		return rejection("name the recipient of a mail", err)
-	}
-	w, err := client.Data()
-	if err != nil {
-		return rejection("begin the content of a mail", err)
-	}
-	if _, err := w.Write(e.content); err != nil {
-		return failure("send the content of a mail", err)
-	}
-	if err := w.Close(); err != nil {
-		return rejection("end the content of a mail", err)
+	if err := s.transfer(client, e); err != nil {
+		return err
 	}
 	// The mail is delivered here. What becomes of the goodbye is no matter.
 	conn.step = min(conn.step, quitTimeout)
 	_ = client.Quit()
+	return nil
+}
+
+// transfer hands the mail over.
+func (s *SMTP) transfer(client *smtp.Client, e envelope) error {
+	err := s.step(StepSender, func() (string, error) { return e.from, client.Mail("<" + e.from + ">") })
+	if err != nil {
+		return failure("name the sender of a mail", err)
+	}
+	err = s.step(StepRecipient, func() (string, error) { return e.to, client.Rcpt("<" + e.to + ">") })
+	if err != nil {
+		return rejection("name the recipient of a mail", err)
+	}
+	var w io.WriteCloser
+	err = s.step(StepData, func() (_ string, err error) {
+		w, err = client.Data()
+		return "", err
+	})
+	if err != nil {
+		return rejection("begin the content of a mail", err)
+	}
+	err = s.step(StepAccepted, func() (detail string, err error) {
+		if _, err := w.Write(e.content); err != nil {
+			return "", err
+		}
+		err = w.Close()
+		if data, ok := w.(*smtp.DataCloser); ok {
+			detail = data.ServerResponse()
+		}
+		return detail, err
+	})
+	if err != nil {
+		return rejection("send the content of a mail", err)
+	}
 	return nil
 }
 
@@ -77,30 +111,30 @@ func (s *SMTP) dial(ctx context.Context) (*stepConn, error) {
 // hello exchanges greetings and puts TLS under the conversation, at once or by
 // STARTTLS (RFC 3207, RFC 8314).
 func (s *SMTP) hello(ctx context.Context, conn *stepConn) (*smtp.Client, error) {
-	var c net.Conn = conn
-	if s.tls != nil && s.config.Security == SecuritySSL {
-		secure := tls.Client(conn, s.tls)
-		if err := secure.HandshakeContext(ctx); err != nil {
-			return nil, err
-		}
-		c = secure
+	c, err := s.secure(ctx, conn)
+	if err != nil {
+		return nil, err
 	}
-	client, err := smtp.NewClient(c, s.config.Host)
+	var client *smtp.Client
+	err = s.step(StepGreeting, func() (_ string, err error) {
+		client, err = smtp.NewClient(c, s.config.Host)
+		return "", err
+	})
 	if err != nil {
 		return nil, err
 	}
 	client.SkipSMTPUTF8(true) // all our addresses are ASCII
-	if err := client.Hello(s.config.HELO); err != nil {
-		return nil, err
-	}
-	if s.tls == nil {
-		return client, nil
+	err = s.step(StepHello, func() (string, error) {
+		if err := client.Hello(s.config.HELO); err != nil {
+			return "", err
+		}
+		return offers(client), nil
+	})
+	if err != nil || s.tls == nil {
+		return client, err
 	}
 	if s.config.Security == SecuritySTARTTLS {
-		if offered, _ := client.Extension("STARTTLS"); !offered {
-			return nil, errors.New("the server does not offer STARTTLS; nothing was sent")
-		}
-		if err := client.StartTLS(s.tls); err != nil {
+		if err := s.step(StepStartTLS, func() (string, error) { return s.startTLS(client) }); err != nil {
 			return nil, err
 		}
 	}
@@ -110,21 +144,46 @@ func (s *SMTP) hello(ctx context.Context, conn *stepConn) (*smtp.Client, error) 
 	return client, nil
 }
 
+// secure puts TLS on a connection where it comes first.
+func (s *SMTP) secure(ctx context.Context, conn net.Conn) (net.Conn, error) {
+	if s.tls == nil || s.config.Security != SecuritySSL {
+		return conn, nil
+	}
+	secure := tls.Client(conn, s.tls)
+	err := s.step(StepTLS, func() (string, error) {
+		if err := secure.HandshakeContext(ctx); err != nil {
+			return "", err
+		}
+		return s.secured(secure.ConnectionState()), nil
+	})
+	return secure, err
+}
+
+func (s *SMTP) startTLS(client *smtp.Client) (detail string, err error) {
+	if offered, _ := client.Extension("STARTTLS"); !offered {
+		return "", errNoSTARTTLS
+	}
+	if err := client.StartTLS(s.tls); err != nil {
+		return "", err
+	}
+	state, _ := client.TLSConnectionState()
+	return s.secured(state), nil
+}
+
 // signIn authenticates (RFC 4954) by a mechanism that was offered after TLS: what
 // an attacker may have offered before does not count.
 func (s *SMTP) signIn(client *smtp.Client) error {
 	_, list := client.Extension("AUTH")
 	offered := strings.Fields(strings.ToUpper(list))
-	var auth smtp.Auth
-	switch {
-	case slices.Contains(offered, "PLAIN"):
-		auth = smtp.PlainAuth("", s.config.Username, s.password(), s.config.Host, false)
-	case slices.Contains(offered, "LOGIN"):
-		auth = smtp.LoginAuth(s.config.Username, s.password(), s.config.Host, false)
-	default:
-		return errors.New("the server offers neither AUTH PLAIN nor LOGIN")
-	}
-	err := client.Auth(auth)
+	err := s.step(StepSignIn, func() (string, error) {
+		switch user := s.config.Username; {
+		case slices.Contains(offered, "PLAIN"):
+			return "PLAIN", client.Auth(smtp.PlainAuth("", user, s.password(), s.config.Host, false))
+		case slices.Contains(offered, "LOGIN"):
+			return "LOGIN", client.Auth(smtp.LoginAuth(user, s.password(), s.config.Host, false))
+		}
+		return "", errNoMechanism
+	})
 	if code := replyCode(err); code >= 500 {
 		s.pause()
 		s.logger.Error("the mail server refuses our username or password; mail is waiting",

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/textproto"
 	"regexp"
+	"strconv"
+	"strings"
 
 	"github.com/wneessen/go-mail/smtp"
 )
@@ -17,12 +19,14 @@ var enhanced = regexp.MustCompile(`^[245]\.\d{1,3}\.\d{1,3}\b`)
 func failure(deed string, err error) error {
 	var reply *textproto.Error
 	if errors.As(err, &reply) {
-		if status := enhanced.FindString(reply.Msg); status != "" {
-			return fmt.Errorf("%s: it answered %d %s", deed, reply.Code, status)
-		}
-		return fmt.Errorf("%s: it answered %d", deed, reply.Code)
+		return fmt.Errorf("%s: it answered %s", deed, numbers(reply))
 	}
 	return fmt.Errorf("%s: %w", deed, quiet(err))
+}
+
+// numbers returns what of a reply is not words.
+func numbers(reply *textproto.Error) string {
+	return strings.TrimSpace(strconv.Itoa(reply.Code) + " " + enhanced.FindString(reply.Msg))
 }
 
 // replyCode returns the code of the reply that err stands for, or 0.

@@ -67,6 +67,12 @@ type SMTPConfig struct {
 
 	// Now is the clock of the Date header. Default time.Now.
 	Now func() time.Time
+
+	// Trace is told each step of each conversation when it is over, by the goroutine
+	// that sends. It is for trying out a server: a Step repeats what the server says,
+	// other than what it says to a password, and a server may repeat the message.
+	// Default none.
+	Trace func(Step)
 }
 
 // authPause is how long nobody tries to sign in after the server has refused our

@@ -102,7 +102,10 @@ func describe(w io.Writer, cfg config.Config, stores []store) error {
 // describeClient says who a client is, who can sign in with it, and how.
 func describeClient(c config.Client) string {
 	kind := "confidential"
-	if c.Public() {
+	switch {
+	case c.CloudBase:
+		kind = "CloudBase app"
+	case c.Public():
 		kind = "public"
 	}
 	switch {

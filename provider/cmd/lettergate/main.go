@@ -4,6 +4,7 @@
 //	lettergate serve    a development server on http://localhost:8080
 //	lettergate serve --config lettergate.yaml
 //	lettergate check --config lettergate.yaml
+//	lettergate mail test ann@example.com --config lettergate.yaml
 //	lettergate version
 //
 // Every key of the configuration may also come from the environment, as in
@@ -80,7 +81,7 @@ func rootCommand(environ []string) *cobra.Command {
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 	}
-	root.AddCommand(serveCommand(environ), checkCommand(environ), versionCommand())
+	root.AddCommand(serveCommand(environ), checkCommand(environ), mailCommand(environ), versionCommand())
 	return root
 }
 

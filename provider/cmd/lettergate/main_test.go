@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/lettergate/lettergate/provider/mail/mailtest"
 )
 
 var update = flag.Bool("update", false, "write what the scripts compare with")
@@ -36,6 +38,7 @@ func TestScripts(t *testing.T) {
 		"occupy": occupy,
 	}
 	maps.Copy(commands, startsServers(t))
+	maps.Copy(commands, startsMailServers(t))
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		UpdateScripts:       *update,
@@ -45,6 +48,7 @@ func TestScripts(t *testing.T) {
 			address, err := freeAddress()
 			env.Setenv("ADDRESS", address)
 			env.Values[serversKey{}] = servers{}
+			env.Values[mailServerKey{}] = map[string]*mailtest.Server{}
 			return err
 		},
 		Cmds: commands,

@@ -3,6 +3,7 @@ package mailtest
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"net"
 	"slices"
 	"sync"
@@ -98,6 +99,9 @@ type Server struct {
 	// RootCAs is the authority that its certificate is from.
 	RootCAs *x509.CertPool
 
+	// RootsPEM is the same authority as a file has it.
+	RootsPEM []byte
+
 	config   ServerConfig
 	tls      *tls.Config
 	listener net.Listener
@@ -136,6 +140,7 @@ func NewServer(t testing.TB, config ServerConfig) *Server {
 		faults: make(map[string]Fault), conns: make(map[net.Conn]bool),
 	}
 	s.RootCAs.AddCert(a.certificate)
+	s.RootsPEM = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.certificate.Raw})
 	if config.MaxTLS != 0 {
 		s.tls.MinVersion, s.tls.MaxVersion = config.MaxTLS, config.MaxTLS
 	}
