@@ -48,7 +48,9 @@ func write(t testing.TB, m mail.CodeMail) mail.Message {
 func TestCodeMailGolden(t *testing.T) {
 	device := codeMail()
 	device.Device = "Firefox on Linux"
-	for name, m := range map[string]mail.CodeMail{"code.en": codeMail(), "code-device.en": device} {
+	chinese := device
+	chinese.Lang = "zh-CN"
+	for name, m := range map[string]mail.CodeMail{"code.en": codeMail(), "code-device.en": device, "code-device.zh": chinese} {
 		written := write(t, m)
 		golden(t, name+".txt", "Subject: "+written.Subject+"\n\n"+written.Text)
 		golden(t, name+".html", written.HTML)

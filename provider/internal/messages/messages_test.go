@@ -150,7 +150,7 @@ func FuzzName(f *testing.F) {
 
 // id is what a text's id looks like, wherever it is quoted in the source. A part
 // of an id stands for all ids that begin with it.
-var id = regexp.MustCompile("[\"`]((?:page|mail|devbox)\\.[a-z0-9_.]+)[\"`]")
+var id = regexp.MustCompile("[\"`]((?:api|page|mail|devbox)\\.[a-z0-9_.]+)[\"`]")
 
 // TestSourceAndCatalogueAgree finds every id that shipping code and templates
 // name, and every id that nothing names.
@@ -180,12 +180,12 @@ func TestSourceAndCatalogueAgree(t *testing.T) {
 	}
 }
 
-// sources returns the content of the files that show texts: pages, mails and the
-// development mailbox.
+// sources returns the content of the files that show texts: pages, mails, the
+// answers to apps and the development mailbox.
 func sources(t *testing.T) map[string]string {
 	t.Helper()
 	all := make(map[string]string)
-	for _, root := range []string{"../page", "../interact", "../../mail"} {
+	for _, root := range []string{"../page", "../interact", "../cloudbase", "../../mail"} {
 		err := filepath.WalkDir(root, func(path string, entry os.DirEntry, err error) error {
 			if err != nil {
 				return err
