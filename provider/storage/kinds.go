@@ -10,6 +10,8 @@ const (
 	User       Kind = "user"       // user/<subject>
 	Email      Kind = "email"      // email/<address>: the claim of an address, naming a subject
 	Username   Kind = "username"   // username/<name>: the claim of a name
+	Password   Kind = "password"   // password/<subject>: a hash
+	Profile    Kind = "profile"    // profile/<subject>: what a person says about themselves
 	Consent    Kind = "consent"    // consent/<subject>/<client>
 	Client     Kind = "client"     // client/<client_id>
 	Keys       Kind = "keys"       // keys/set: the sealed signing keys
@@ -35,7 +37,7 @@ const (
 // not acknowledged before they would survive a power failure.
 func (k Kind) Account() bool {
 	switch k {
-	case User, Email, Username, Consent, Client, Keys, Deployment:
+	case User, Email, Username, Password, Profile, Consent, Client, Keys, Deployment:
 		return true
 	}
 	return false
