@@ -31,6 +31,7 @@ type mailJob struct {
 // A Composer writes a mail. mail.Templates is one.
 type Composer interface {
 	Code(m mail.CodeMail) (mail.Message, error)
+	Link(m mail.LinkMail) (mail.Message, error)
 }
 
 // MailConfig is what sending codes needs. All but Now is required.
@@ -42,7 +43,7 @@ type MailConfig struct {
 	}
 	Composer     Composer
 	Mailer       mail.Mailer
-	Issuer       string           // its host ends the Message-ID
+	Issuer       string           // where links lead; its host ends the Message-ID
 	ProviderName string           // as the mail names this provider
 	Now          func() time.Time // default time.Now
 }
@@ -130,17 +131,20 @@ func (m mailer) write(ctx context.Context, job mailJob, v record, now time.Time)
 		return mail.Message{}, outbox.Permanent(err)
 	}
 	expires := time.UnixMilli(v.Expires)
-	msg, err := m.cfg.Composer.Code(mail.CodeMail{
-		To:           to,
-		MessageID:    messageID,
-		Expires:      expires,
-		Lang:         v.Locale,
-		Code:         code,
-		ClientName:   v.ClientName,
-		ProviderName: m.cfg.ProviderName,
-		Minutes:      max(1, int(expires.Sub(now).Round(time.Minute)/time.Minute)),
-		RequestedAt:  time.UnixMilli(v.Sent),
-	})
+	minutes := max(1, int(expires.Sub(now).Round(time.Minute)/time.Minute))
+	var msg mail.Message
+	if v.Link == "" {
+		msg, err = m.cfg.Composer.Code(mail.CodeMail{
+			To: to, MessageID: messageID, Expires: expires, Lang: v.Locale, Code: code, ClientName: v.ClientName,
+			ProviderName: m.cfg.ProviderName, Minutes: minutes, RequestedAt: time.UnixMilli(v.Sent),
+		})
+	} else {
+		msg, err = m.cfg.Composer.Link(mail.LinkMail{
+			To: to, MessageID: messageID, Expires: expires, Lang: v.Locale, ClientName: v.ClientName,
+			URL:          m.cfg.Issuer + LinkPath + "?v=" + linkHandle(m.cfg.Secrets, job.ID),
+			ProviderName: m.cfg.ProviderName, Minutes: minutes, RequestedAt: time.UnixMilli(v.Sent),
+		})
+	}
 	if err != nil {
 		return mail.Message{}, fmt.Errorf("verification: mail: %w", err)
 	}

@@ -19,13 +19,18 @@ const (
 	handlePurpose  secrets.Purpose = "verification"
 	codePurpose    secrets.Purpose = "code"
 	messagePurpose secrets.Purpose = "code message-id"
-	devicePurpose  secrets.Purpose = "device id"
+	tokenPurpose   secrets.Purpose = "verification token"
+	linkPurpose    secrets.Purpose = "verification link"
+	oncePurpose    secrets.Purpose = "verification once"
+	changePurpose  secrets.Purpose = "verification of a change"
 )
 
 // The states of a verification. A code is spent, never deleted, so that whoever
-// comes second is told apart from whoever is wrong.
+// comes second is told apart from whoever is wrong. An Ownership goes through proved,
+// in which its code is used up and its token is not.
 const (
 	pending = "pending"
+	proved  = "proved"
 	spent   = "spent"
 )
 
@@ -45,7 +50,9 @@ type record struct {
 	Browser   []byte `json:"browser,omitempty"`        // SHA-256 of the browser's secret
 	Challenge string `json:"code_challenge,omitempty"` // RFC 7636, S256
 
-	Device string `json:"device,omitempty"` // pseudonym of the device id
+	Device    string `json:"device,omitempty"`    // pseudonym of the device id
+	Requester string `json:"requester,omitempty"` // who was signed in and asked
+	Link      string `json:"link,omitempty"`      // where the mail's link leads in the end
 
 	// What the code is derived from, with the id.
 	Digits     int    `json:"digits"`
@@ -56,7 +63,15 @@ type record struct {
 	Sent  int64 `json:"sent"` // when the last mail was asked for; unix ms, as all times here
 
 	State   string `json:"state"`
-	Subject string `json:"subject,omitempty"` // drawn when spent
+	Subject string `json:"subject,omitempty"` // drawn when the code is used
+
+	// By which request the code, and of an Ownership the token, was used, and when. A
+	// request that is sent again is recognised by it.
+	Proved   int64  `json:"proved,omitempty"`
+	ProvedBy string `json:"proved_by,omitempty"`
+	Spent    int64  `json:"spent,omitempty"`
+	SpentBy  string `json:"spent_by,omitempty"`
+	Mark     string `json:"mark,omitempty"` // drawn by the Put that spent the token
 
 	Request []byte `json:"request,omitempty"` // the door's, opaque
 	Locale  string `json:"locale,omitempty"`
@@ -73,9 +88,9 @@ func (s *Service) handle(id string) string {
 	return s.deps.Secrets.Handle(handlePurpose, raw)
 }
 
-// openHandle returns the id that a handle stands for.
-func (s *Service) openHandle(handle string) (id string, ok bool) {
-	raw, _, err := s.deps.Secrets.ParseHandle(handlePurpose, handle)
+// openHandle returns the id that a handle of the purpose stands for.
+func (s *Service) openHandle(p secrets.Purpose, handle string) (id string, ok bool) {
+	raw, _, err := s.deps.Secrets.ParseHandle(p, handle)
 	if err != nil || len(raw) != 16 {
 		return "", false
 	}
@@ -91,14 +106,32 @@ func read(ctx context.Context, store storage.Store, id string, now time.Time) (r
 	if err != nil {
 		return storage.Record{}, record{}, false, unavailable("read", err)
 	}
-	if recs[0].IsZero() {
+	return live(recs[0], now)
+}
+
+// readWith is read together with the record of a device.
+func (s *Service) readWith(ctx context.Context, id, deviceID string, now time.Time) (rec storage.Record, v record, device storage.Record, ok bool, err error) {
+	if _, ok := secrets.ParseID(id); !ok {
+		return rec, v, device, false, nil
+	}
+	recs, err := s.deps.Store.Get(ctx, key(id), s.deps.Devices.Key(deviceID))
+	if err != nil {
+		return rec, v, device, false, unavailable("read", err)
+	}
+	rec, v, ok, err = live(recs[0], now)
+	return rec, v, recs[1], ok, err
+}
+
+// live decodes a record; ok is false when there is none or it has expired.
+func live(r storage.Record, now time.Time) (rec storage.Record, v record, ok bool, err error) {
+	if r.IsZero() {
 		return storage.Record{}, record{}, false, nil
 	}
-	v, err = decode(recs[0])
+	v, err = decode(r)
 	if err != nil {
 		return storage.Record{}, record{}, false, err
 	}
-	return recs[0], v, now.UnixMilli() < v.Expires, nil
+	return r, v, now.UnixMilli() < v.Expires, nil
 }
 
 func decode(rec storage.Record) (record, error) {

@@ -2,6 +2,7 @@ package verification
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"github.com/lettergate/lettergate/provider/internal/pkce"
@@ -20,6 +21,7 @@ import (
 const (
 	maxState  = 64 << 10
 	maxLocale = 64
+	maxLink   = 2048
 )
 
 // A Request starts a verification.
@@ -37,8 +39,16 @@ type Request struct {
 	Challenge string
 
 	DeviceID string // the client's name for the device; only its pseudonym is kept
-	Locale   string // a language tag for the mail
-	State    []byte // what the door wants back from Load and Redeem, at most 64 KiB
+
+	// Of an Ownership: who is signed in and asks for it, as a subject; where a link in the
+	// mail leads that stands there instead of the code; and what names the request, so
+	// that sent again within a minute it gets the same answer and no second mail.
+	Requester string
+	Link      string
+	Once      []byte
+
+	Locale string // a language tag for the mail
+	State  []byte // what the door wants back from Load and Redeem, at most 64 KiB
 }
 
 // Started is a verification whose code is on its way.
@@ -61,6 +71,45 @@ func (s *Service) Start(ctx context.Context, r Request) (Started, outbox.Ticket,
 		return Started{}, outbox.Ticket{}, err
 	}
 	now := s.cfg.Now()
+	id := secrets.NewID()
+	if r.Once != nil {
+		var again bool
+		var err error
+		if id, again, err = s.again(ctx, r, now); err != nil {
+			return Started{}, outbox.Ticket{}, err
+		}
+		if again {
+			return s.started(id), outbox.Ticket{}, nil
+		}
+	}
+	v := s.newRecord(r, now)
+	rec, err := v.into(storage.Record{Key: key(id), Version: storage.NewVersion()})
+	if err != nil {
+		return Started{}, outbox.Ticket{}, err
+	}
+	// The mail first: a verification that is there has had its mail queued. A mail
+	// without a verification is not sent.
+	var ticket outbox.Ticket
+	if _, test := s.cfg.InsecureTestCodes[v.Identity]; test {
+		s.cfg.Logger.WarnContext(ctx, "verification: a code of insecure_test_codes can be used now", "client", v.Client)
+	} else if ticket, err = s.queueMail(ctx, id, v); err != nil {
+		return Started{}, outbox.Ticket{}, err
+	}
+	err = storage.Settle(ctx, s.deps.Store, rec)
+	if errors.Is(err, storage.ErrConflict) && r.Once != nil {
+		return s.started(id), outbox.Ticket{}, nil // the same request, at the same time
+	}
+	if err != nil {
+		return Started{}, outbox.Ticket{}, unavailable("start", err)
+	}
+	return s.started(id), ticket, nil
+}
+
+func (s *Service) started(id string) Started {
+	return Started{ID: id, Handle: s.handle(id), ExpiresIn: s.cfg.Lifetime, Interval: s.resendPause()}
+}
+
+func (s *Service) newRecord(r Request, now time.Time) record {
 	v := record{
 		V:          recordVersion,
 		Client:     r.ClientID,
@@ -70,6 +119,8 @@ func (s *Service) Start(ctx context.Context, r Request) (Started, outbox.Ticket,
 		Purpose:    SignIn,
 		Scopes:     r.Scopes,
 		Challenge:  r.Challenge,
+		Requester:  r.Requester,
+		Link:       r.Link,
 		Digits:     s.cfg.Digits,
 		Kid:        s.deps.Secrets.Current(),
 		Generation: 1,
@@ -81,6 +132,9 @@ func (s *Service) Start(ctx context.Context, r Request) (Started, outbox.Ticket,
 		Created:    now.UnixMilli(),
 		Expires:    now.Add(s.cfg.Lifetime).UnixMilli(),
 	}
+	if r.Purpose != "" {
+		v.Purpose = r.Purpose
+	}
 	if r.Browser != nil {
 		v.Browser = browserHash(r.Browser)
 	}
@@ -88,27 +142,40 @@ func (s *Service) Start(ctx context.Context, r Request) (Started, outbox.Ticket,
 		v.Locale = ""
 	}
 	if r.DeviceID != "" {
-		v.Device = s.deps.Secrets.Pseudonym(devicePurpose, r.DeviceID)
+		v.Device = s.deps.Devices.Key(r.DeviceID).ID
 	}
-	id := secrets.NewID()
-	rec, err := v.into(storage.Record{Key: key(id), Version: storage.NewVersion()})
-	if err != nil {
-		return Started{}, outbox.Ticket{}, err
-	}
-	if err := storage.Settle(ctx, s.deps.Store, rec); err != nil {
-		return Started{}, outbox.Ticket{}, unavailable("start", err)
-	}
-	ticket, err := s.queueMail(ctx, id, v)
-	if err != nil {
-		return Started{}, outbox.Ticket{}, err
-	}
-	return Started{
-		ID:        id,
-		Handle:    s.handle(id),
-		ExpiresIn: s.cfg.Lifetime,
-		Interval:  s.resendPause(),
-	}, ticket, nil
+	return v
 }
+
+// again finds the verification that the same request has started in the last
+// minute. Without one it returns the id for the verification to be made: it follows
+// from the request, so that of two at the same time one is made. The id is as
+// unguessable as what names the request, and tells nothing of the code.
+func (s *Service) again(ctx context.Context, r Request, now time.Time) (id string, again bool, err error) {
+	mac, err := s.deps.Secrets.MAC(s.deps.Secrets.Current(), oncePurpose, r.Once)
+	if err != nil {
+		return "", false, fmt.Errorf("verification: name the request: %w", err)
+	}
+	id = base64.RawURLEncoding.EncodeToString(mac[:16])
+	recs, err := s.deps.Store.Get(ctx, key(id))
+	if err != nil {
+		return "", false, unavailable("look for the same request", err)
+	}
+	if recs[0].IsZero() {
+		return id, false, nil
+	}
+	v, err := decode(recs[0])
+	if err != nil {
+		return "", false, err
+	}
+	if now.Sub(time.UnixMilli(v.Created)) < repeatWithin {
+		return id, true, nil
+	}
+	return secrets.NewID(), false, nil // long ago: another wish in the same words
+}
+
+// repeatWithin is how long a request that is sent again is taken for the same one.
+const repeatWithin = time.Minute
 
 func (r Request) check() error {
 	switch {
@@ -116,8 +183,14 @@ func (r Request) check() error {
 		return fmt.Errorf("%w: no client", ErrRequest)
 	case r.Email == mail.Address{}:
 		return fmt.Errorf("%w: no address", ErrRequest)
-	case r.Purpose != "" && r.Purpose != SignIn:
+	case r.Purpose != "" && r.Purpose != SignIn && r.Purpose != Ownership:
 		return fmt.Errorf("%w: unknown purpose", ErrRequest)
+	case r.Purpose == Ownership && (r.Browser != nil || r.Challenge != ""):
+		return fmt.Errorf("%w: a proof is bound to its client and device", ErrRequest)
+	case r.Purpose != Ownership && (r.Requester != "" || r.Link != "" || r.Once != nil):
+		return fmt.Errorf("%w: only a proof has a requester, a link, or a request that can be sent again", ErrRequest)
+	case len(r.Link) > maxLink:
+		return fmt.Errorf("%w: a link of more than %d bytes", ErrRequest, maxLink)
 	case r.Browser != nil && len(r.Browser) < 16:
 		return fmt.Errorf("%w: the browser's secret is too short", ErrRequest)
 	case r.Browser != nil && r.Challenge != "":

@@ -19,7 +19,6 @@ import (
 	"github.com/lettergate/lettergate/provider/mail"
 	"github.com/lettergate/lettergate/provider/storage"
 	"github.com/lettergate/lettergate/provider/storage/storetest"
-	"github.com/lettergate/lettergate/provider/users"
 )
 
 func TestStartRefuses(t *testing.T) {
@@ -215,9 +214,7 @@ func TestEC40(t *testing.T) {
 		Composer: composer(func(m mail.CodeMail) { codes = append(codes, m.Code) }),
 	}))(t)
 	jobs := &lastJob{Jobs: w.newOutbox(w.store)}
-	svc := must(verification.New(verification.Config{Now: w.clock.Now}, verification.Deps{
-		Store: w.store, Secrets: w.ring, Outbox: jobs, Accounts: w.users,
-	}))(t)
+	svc := must(verification.New(verification.Config{Now: w.clock.Now}, w.deps(w.store, jobs)))(t)
 	const n = 1000
 	for range n {
 		if _, _, err := svc.Start(t.Context(), verification.Request{ClientID: client, Email: address(t, "ann@example.com")}); err != nil {
@@ -255,6 +252,10 @@ type composer func(mail.CodeMail)
 func (c composer) Code(m mail.CodeMail) (mail.Message, error) {
 	c(m)
 	return mail.Message{To: m.To, Text: "hello"}, nil
+}
+
+func (composer) Link(mail.LinkMail) (mail.Message, error) {
+	return mail.Message{}, errors.New("no verification of this test has a link")
 }
 
 // lastJob remembers the last job that was added.
@@ -323,9 +324,7 @@ func TestMailSurvivesItsMaker(t *testing.T) {
 func TestMailTwice(t *testing.T) {
 	w := newWorld(t, setup{})
 	jobs := &lastJob{Jobs: w.out}
-	svc := must(verification.New(verification.Config{Now: w.clock.Now}, verification.Deps{
-		Store: w.store, Secrets: w.ring, Outbox: jobs, Accounts: w.users,
-	}))(t)
+	svc := must(verification.New(verification.Config{Now: w.clock.Now}, w.deps(w.store, jobs)))(t)
 	s, _, err := svc.Start(t.Context(), verification.Request{ClientID: client, Email: address(t, "ann@example.com")})
 	if err != nil {
 		t.Fatal(err)
@@ -354,9 +353,7 @@ func TestMailTwice(t *testing.T) {
 func TestMailHandler(t *testing.T) {
 	w := newWorld(t, setup{})
 	jobs := &lastJob{Jobs: w.newOutbox(w.store)}
-	svc := must(verification.New(verification.Config{Now: w.clock.Now}, verification.Deps{
-		Store: w.store, Secrets: w.ring, Outbox: jobs, Accounts: w.users,
-	}))(t)
+	svc := must(verification.New(verification.Config{Now: w.clock.Now}, w.deps(w.store, jobs)))(t)
 	h := w.mailHandler(w.store)
 	start := func() (started, json.RawMessage) {
 		t.Helper()
@@ -420,12 +417,13 @@ func TestMailRejected(t *testing.T) {
 
 func TestNewRefuses(t *testing.T) {
 	w := newWorld(t, setup{})
-	deps := verification.Deps{Store: w.store, Secrets: w.ring, Outbox: w.out, Accounts: w.users}
+	deps := w.deps(w.store, w.out)
 	for name, change := range map[string]func(*verification.Config, *verification.Deps){
 		"no store":    func(_ *verification.Config, d *verification.Deps) { d.Store = nil },
 		"no secrets":  func(_ *verification.Config, d *verification.Deps) { d.Secrets = nil },
 		"no outbox":   func(_ *verification.Config, d *verification.Deps) { d.Outbox = nil },
 		"no accounts": func(_ *verification.Config, d *verification.Deps) { d.Accounts = nil },
+		"no devices":  func(_ *verification.Config, d *verification.Deps) { d.Devices = nil },
 		"5 digits":    func(c *verification.Config, _ *verification.Deps) { c.Digits = 5 },
 	} {
 		c, d := verification.Config{}, deps
@@ -438,5 +436,3 @@ func TestNewRefuses(t *testing.T) {
 		t.Error("a mail handler of nothing was accepted")
 	}
 }
-
-var _ verification.Accounts = users.Directory(nil)

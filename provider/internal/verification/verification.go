@@ -37,8 +37,14 @@ var (
 // A Purpose is what a verification is good for. One is never accepted for another.
 type Purpose string
 
-// SignIn signs somebody in, and up where the client allows it.
-const SignIn Purpose = "sign_in"
+const (
+	// SignIn signs somebody in, and up where the client allows it.
+	SignIn Purpose = "sign_in"
+
+	// Ownership proves that a mailbox is somebody's. Its code is exchanged for a token,
+	// which is spent on one of the deeds that need the proof.
+	Ownership Purpose = "ownership"
+)
 
 // maxSends bounds the mails of one verification, the first included; sendPause is
 // the shortest time between two.
@@ -59,11 +65,16 @@ type Config struct {
 
 	TriesPerVerification int // wrong codes that end a verification. Default 5
 	TriesPerAccount      int // wrong codes per address in 24 h. Default 10
+	TriesPerKnownAccount int // the same from a device that has signed in before. Default 20
 	TriesPerSource       int // tries per network in 10 min. Default 20
 
 	// Development lets one source try 100 times as often and mails be sent again
 	// without a pause.
 	Development bool
+
+	// InsecureTestCodes are addresses, by identity, whose code is always the same.
+	// They get no mail and are under no limit.
+	InsecureTestCodes map[string]string
 
 	Now    func() time.Time // default time.Now
 	Logger *slog.Logger     // gets which limits were reached. Default none
@@ -73,6 +84,10 @@ type Config struct {
 type Accounts interface {
 	ByEmail(ctx context.Context, emailKey string) (users.User, error)
 	Create(ctx context.Context, u users.User) (users.User, error)
+
+	// Prove makes the address of an account that nobody has proven its owner's, and
+	// drops what was attached to the account before.
+	Prove(ctx context.Context, u users.User) (users.User, error)
 }
 
 // Jobs is the part of outbox.Outbox that a maker of jobs needs.
@@ -86,6 +101,15 @@ type Deps struct {
 	Secrets  *secrets.Ring
 	Outbox   Jobs
 	Accounts Accounts
+	Devices  Devices
+}
+
+// Devices tells devices that have signed in before from others. *device.Devices is
+// one.
+type Devices interface {
+	Key(id string) storage.Key
+	Known(r storage.Record, identity string) bool
+	Remember(ctx context.Context, id, identity string) error
 }
 
 // A Service starts and redeems verifications. It is safe for concurrent use.
@@ -105,6 +129,8 @@ func New(cfg Config, deps Deps) (*Service, error) {
 		return nil, errors.New("verification: no outbox")
 	case deps.Accounts == nil:
 		return nil, errors.New("verification: no accounts")
+	case deps.Devices == nil:
+		return nil, errors.New("verification: no devices")
 	}
 	for _, n := range []struct {
 		field    *int
@@ -113,6 +139,7 @@ func New(cfg Config, deps Deps) (*Service, error) {
 		{&cfg.Digits, 6},
 		{&cfg.TriesPerVerification, 5},
 		{&cfg.TriesPerAccount, 10},
+		{&cfg.TriesPerKnownAccount, 20},
 		{&cfg.TriesPerSource, 20},
 	} {
 		if *n.field <= 0 {

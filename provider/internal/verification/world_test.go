@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lettergate/lettergate/provider/internal/device"
 	"github.com/lettergate/lettergate/provider/internal/outbox"
 	"github.com/lettergate/lettergate/provider/internal/secrets"
 	"github.com/lettergate/lettergate/provider/internal/verification"
@@ -126,9 +127,23 @@ func newWorld(t *testing.T, s setup) *world {
 func (w *world) newService(store storage.Store) *verification.Service {
 	w.Helper()
 	w.cfg.Now = w.clock.Now
-	return must(verification.New(w.cfg, verification.Deps{
-		Store: store, Secrets: w.ring, Outbox: w.out, Accounts: w.users,
-	}))(w)
+	return must(verification.New(w.cfg, w.deps(store, w.out)))(w)
+}
+
+func (w *world) deps(store storage.Store, jobs verification.Jobs) verification.Deps {
+	w.Helper()
+	return verification.Deps{
+		Store: store, Secrets: w.ring, Outbox: jobs, Accounts: proving{w.users},
+		Devices: must(device.New(device.Config{Store: store, Secrets: w.ring, Now: w.clock.Now}))(w),
+	}
+}
+
+// proving is a directory whose accounts have nothing attached.
+type proving struct{ users.Directory }
+
+func (p proving) Prove(ctx context.Context, u users.User) (users.User, error) {
+	u.EmailVerified = true
+	return p.Update(ctx, u)
 }
 
 func (w *world) directory(store storage.Store) users.Directory {
