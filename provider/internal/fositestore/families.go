@@ -92,17 +92,29 @@ func (s *Store) RevokeToken(ctx context.Context, jti string, expires int64) erro
 // RevokeSession ends the grants born in a browser session, except those that the
 // person allowed to outlive it (offline_access).
 func (s *Store) RevokeSession(ctx context.Context, sid string) error {
+	return s.revokeAll(ctx, SessionGroup(sid), func(g *Grant) bool { return !g.Offline() })
+}
+
+// RevokeSubject ends the grants of a person that were made before the given moment,
+// in unix milliseconds, except the one that is to be kept ("" for none).
+func (s *Store) RevokeSubject(ctx context.Context, subject string, before int64, keep string) error {
+	return s.revokeAll(ctx, SubjectGroup(subject), func(g *Grant) bool {
+		return g.Subject == subject && g.ID != keep && g.CreatedAt < before
+	})
+}
+
+func (s *Store) revokeAll(ctx context.Context, group string, wanted func(*Grant) bool) error {
 	page := storage.Page{}
 	for {
-		records, next, err := s.records.List(ctx, SessionGroup(sid), page)
+		records, next, err := s.records.List(ctx, group, page)
 		if err != nil {
-			return fmt.Errorf("list grants of a session: %w", err)
+			return fmt.Errorf("list grants: %w", err)
 		}
 		for _, r := range records {
 			if r.Key.Kind != storage.Grant {
 				continue
 			}
-			if _, err := s.RevokeGrant(ctx, r.Key.ID, func(g *Grant) bool { return !g.Offline() }); err != nil {
+			if _, err := s.RevokeGrant(ctx, r.Key.ID, wanted); err != nil {
 				return err
 			}
 		}

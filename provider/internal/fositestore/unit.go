@@ -162,6 +162,18 @@ func (u *Unit) take(r storage.Record) error {
 
 var errNoGrant = errors.New("no such grant")
 
+// Resume loads an active grant to issue its tokens once more: a fresh access token
+// and the current refresh token, and nothing to store. found is false when there is
+// none.
+func (u *Unit) Resume(ctx context.Context, id string) (found bool, err error) {
+	err = u.load(ctx, id)
+	if errors.Is(err, errNoGrant) || err == nil && !u.grant.Active() {
+		return false, nil
+	}
+	u.grace = true
+	return err == nil, err
+}
+
 // Revoke ends the grant and everything born of it, by Commit.
 func (u *Unit) Revoke() {
 	if u.grant != nil && u.grant.State != stateRevoked {

@@ -26,8 +26,9 @@ var (
 // Clients are the registered clients. They are immutable and safe for concurrent
 // use.
 type Clients struct {
-	byID    map[string]*Client
-	origins map[string]bool
+	byID      map[string]*Client
+	origins   map[string]bool
+	cloudbase []*Client
 }
 
 // NewClients prepares the clients of a configuration that has been validated.
@@ -39,6 +40,9 @@ func NewClients(issuer string, list []config.Client) *Clients {
 			client.secretHashes = append(client.secretHashes, sha256.Sum256([]byte(s.Reveal())))
 		}
 		all.byID[c.ID] = client
+		if c.CloudBase {
+			all.cloudbase = append(all.cloudbase, client)
+		}
 		for _, origin := range c.Origins {
 			all.origins[origin] = true
 		}
@@ -57,6 +61,9 @@ func (c *Clients) Client(id string) (fosite.Client, bool) {
 	client, ok := c.byID[id]
 	return client, ok // a nil *Client never leaves: ok is false then
 }
+
+// CloudBase returns the clients that may use the CloudBase API.
+func (c *Clients) CloudBase() []*Client { return c.cloudbase }
 
 // Origin reports whether some client registered the web origin.
 func (c *Clients) Origin(origin string) bool { return c.origins[origin] }

@@ -31,6 +31,16 @@ func (c *engineConfig) GetTokenEndpointHandlers(ctx context.Context) fosite.Toke
 	return c.byGrant[r.GetGrantTypes()[0]]
 }
 
+// GetRefreshTokenScopes implements fosite.RefreshTokenScopesProvider. Clients of the
+// CloudBase API get refresh tokens whatever their scopes: without one they would be
+// signed out when the first access token ends.
+func (c *engineConfig) GetRefreshTokenScopes(ctx context.Context) []string {
+	if client, ok := ctx.Value(clientKey{}).(*Client); ok && client.CloudBase {
+		return []string{}
+	}
+	return c.Config.GetRefreshTokenScopes(ctx)
+}
+
 func newEngine(c *Core, redeemer emailcaptcha.Redeemer) fosite.OAuth2Provider {
 	cfg := &engineConfig{Config: &fosite.Config{
 		AccessTokenLifespan:   c.lives.AccessToken.Std(),

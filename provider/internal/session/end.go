@@ -51,6 +51,30 @@ func (s *Service) End(ctx context.Context, sid string) error {
 	return nil
 }
 
+// EndSubject signs a person out of every browser that signed in before the given
+// moment, in unix milliseconds. It may be repeated.
+func (s *Service) EndSubject(ctx context.Context, subject string, before int64) error {
+	page := storage.Page{}
+	for {
+		records, next, err := s.deps.Store.List(ctx, subjectGroup(subject), page)
+		if err != nil {
+			return fmt.Errorf("session: list: %w", err)
+		}
+		for _, r := range records {
+			if r.Key.Kind != storage.Session || r.Sort >= before {
+				continue
+			}
+			if err := s.End(ctx, r.Key.ID); err != nil {
+				return err
+			}
+		}
+		if next == "" {
+			return nil
+		}
+		page.After = next
+	}
+}
+
 // begin makes the sign-out certain and the session over. The job comes first: a
 // process that dies after it has not forgotten the rest.
 func (s *Service) begin(ctx context.Context, sid string) (outbox.Ticket, error) {

@@ -111,6 +111,8 @@ const recordVersion = 1
 
 func key(sid string) storage.Key { return storage.Key{Kind: storage.Session, ID: sid} }
 
+func subjectGroup(subject string) string { return "session/sub/" + subject }
+
 func decode(rec storage.Record) (record, error) {
 	var v record
 	if err := json.Unmarshal(rec.Value, &v); err != nil {
@@ -170,7 +172,7 @@ func (s *Service) Authenticated(ctx context.Context, a Authentication) (Session,
 	sid := secrets.NewID()
 	rec, err := s.into(storage.Record{
 		Key:     key(sid),
-		Groups:  []string{"session/sub/" + a.Subject},
+		Groups:  []string{subjectGroup(a.Subject)},
 		Version: storage.NewVersion(),
 	}, v)
 	if err != nil {

@@ -99,6 +99,9 @@ func (in *Inbound) OwnForm(r *http.Request) bool {
 	return origin == "" || origin == "null" || origin == in.origin
 }
 
+// Own reports whether the origin is the issuer's own.
+func (in *Inbound) Own(origin string) bool { return origin == in.origin }
+
 type requestIDKey struct{}
 
 // WithRequestID gives every request an id of our own, for the log and for the
@@ -153,8 +156,17 @@ func (in *Inbound) WriteError(w http.ResponseWriter, r *http.Request, e *oauth.E
 // LogError logs what went wrong on our side; what a caller did wrong is logged for
 // debugging only.
 func (in *Inbound) LogError(r *http.Request, err error) {
+	status := http.StatusInternalServerError
+	if e := (*oauth.Error)(nil); errors.As(err, &e) {
+		status = e.Status
+	}
+	in.Log(r, status, err)
+}
+
+// Log is LogError for an error that was answered with the status.
+func (in *Inbound) Log(r *http.Request, status int, err error) {
 	level := slog.LevelDebug
-	if e := (*oauth.Error)(nil); !errors.As(err, &e) || e.Status >= 500 {
+	if status >= 500 {
 		level = slog.LevelError
 	}
 	if errors.Is(err, context.Canceled) {
