@@ -1,0 +1,188 @@
+package account
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/lettergate/lettergate/provider/internal/outbox"
+	"github.com/lettergate/lettergate/provider/internal/secrets"
+	"github.com/lettergate/lettergate/provider/mail"
+	"github.com/lettergate/lettergate/provider/storage"
+	"github.com/lettergate/lettergate/provider/users"
+)
+
+// Directory is the part of users.Directory that changes need.
+type Directory interface {
+	BySubject(ctx context.Context, subject string) (users.User, error)
+	ByEmail(ctx context.Context, emailKey string) (users.User, error)
+	Create(ctx context.Context, u users.User) (users.User, error)
+	Update(ctx context.Context, u users.User) (users.User, error)
+	Delete(ctx context.Context, subject string) error
+}
+
+// Passwords is the part of password.Service that changes need.
+type Passwords interface {
+	Set(ctx context.Context, subject, hash string, expires time.Time) error
+	Remove(ctx context.Context, subject string) error
+	Changed(ctx context.Context, subject string) (at time.Time, ok bool, err error)
+}
+
+// Jobs is the part of outbox.Outbox that a maker of jobs needs.
+type Jobs interface {
+	Add(ctx context.Context, j outbox.Job) (outbox.Ticket, error)
+	Dispatch(t outbox.Ticket)
+}
+
+// Config is what New needs. All but Now and Logger is required.
+type Config struct {
+	Store     storage.Store
+	Users     Directory
+	Passwords Passwords
+	Outbox    Jobs
+	SignOut   SignOut
+	Now       func() time.Time // default time.Now
+	Logger    *slog.Logger     // default none
+}
+
+// A SignOut ends what was signed in before the given moment, in unix milliseconds:
+// browser sessions and grants, except one grant ("" for none). It can be repeated.
+type SignOut func(ctx context.Context, subject string, before int64, keepGrant string) error
+
+// A Service changes accounts. It is safe for concurrent use.
+type Service struct{ cfg Config }
+
+// New returns a Service. It starts nothing.
+func New(cfg Config) (*Service, error) {
+	switch {
+	case cfg.Store == nil, cfg.Users == nil, cfg.Passwords == nil, cfg.Outbox == nil, cfg.SignOut == nil:
+		return nil, errors.New("account: a collaborator is missing")
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Service{cfg}, nil
+}
+
+// Prove makes an account whose address nobody has proven its owner's. Whoever
+// registered it may have been somebody else: the password, the profile, the username
+// and every sign-in from before are dropped, so that nobody waits behind the door for
+// the owner to come.
+func (s *Service) Prove(ctx context.Context, u users.User) (users.User, error) {
+	if u.EmailVerified {
+		return u, nil
+	}
+	if err := s.drop(ctx, u.Subject); err != nil {
+		return users.User{}, fmt.Errorf("prove the address: %w", err)
+	}
+	u.EmailVerified, u.Username, u.Name = true, "", ""
+	proven, err := s.cfg.Users.Update(ctx, u) // the account is its owner's from here
+	if errors.Is(err, users.ErrConflict) {
+		// Somebody has proven it at the same time, or it was changed: what is there now
+		// decides.
+		if proven, err = s.cfg.Users.BySubject(ctx, u.Subject); err == nil && !proven.EmailVerified {
+			err = users.ErrConflict
+		}
+	}
+	if err != nil {
+		return users.User{}, fmt.Errorf("prove the address: %w", err)
+	}
+	return proven, nil
+}
+
+// drop removes what is attached to a subject and ends what it was signed in to.
+func (s *Service) drop(ctx context.Context, subject string) error {
+	if err := s.cfg.Passwords.Remove(ctx, subject); err != nil {
+		return err
+	}
+	if err := s.cfg.Store.Delete(ctx, profileKey(subject)); err != nil {
+		return err
+	}
+	return s.cfg.SignOut(ctx, subject, forEver, "")
+}
+
+// forEver is a moment after every other.
+const forEver = int64(1) << 62
+
+// SetPassword gives the account a new password and signs it out everywhere but in
+// the grant that is kept ("" for none). The owner is told by mail.
+func (s *Service) SetPassword(ctx context.Context, u users.User, hash, lang, keepGrant string) error {
+	at := s.cfg.Now()
+	out, err := s.add(ctx, signOutKind, signOutJob{Subject: u.Subject, Since: at.UnixMilli(), Keep: keepGrant})
+	if err != nil {
+		return fmt.Errorf("set the password: %w", err)
+	}
+	told, err := s.add(ctx, NoticeKind, notice{
+		Kind: mail.NoticePasswordChanged, Subject: u.Subject, To: u.Email, Lang: lang, At: at.UnixMilli(),
+	})
+	if err != nil {
+		return fmt.Errorf("set the password: %w", err)
+	}
+	if err := s.cfg.Passwords.Set(ctx, u.Subject, hash, time.Time{}); err != nil { // the old password is worth nothing from here
+		return fmt.Errorf("set the password: %w", err)
+	}
+	if err := s.cfg.SignOut(ctx, u.Subject, at.UnixMilli(), keepGrant); err != nil {
+		return fmt.Errorf("set the password: %w", err)
+	}
+	s.cfg.Outbox.Dispatch(out)
+	s.cfg.Outbox.Dispatch(told)
+	return nil
+}
+
+// ChangeEmail gives the account a new, proven address. Its owner is told at the old
+// one. It returns users.ErrEmailTaken when the address is another account's.
+func (s *Service) ChangeEmail(ctx context.Context, u users.User, to mail.Address, lang string) (users.User, error) {
+	told, err := s.add(ctx, NoticeKind, notice{
+		Kind: mail.NoticeEmailChanged, Subject: u.Subject, To: u.Email, Lang: lang,
+		NewEmail: to.String(), NewKey: to.Identity(), At: s.cfg.Now().UnixMilli(),
+	})
+	if err != nil {
+		return users.User{}, fmt.Errorf("change the address: %w", err)
+	}
+	u.Email, u.EmailKey, u.EmailVerified = to.String(), to.Identity(), true
+	changed, err := s.cfg.Users.Update(ctx, u)
+	if err != nil {
+		return users.User{}, fmt.Errorf("change the address: %w", err)
+	}
+	s.cfg.Outbox.Dispatch(told)
+	return changed, nil
+}
+
+// Delete removes the account with all that is attached to it. It may be repeated.
+func (s *Service) Delete(ctx context.Context, subject string) error {
+	out, err := s.add(ctx, signOutKind, signOutJob{Subject: subject, Deleted: true})
+	if err != nil {
+		return fmt.Errorf("delete the account: %w", err)
+	}
+	if err := s.cfg.Users.Delete(ctx, subject); err != nil { // the account is gone from here
+		return fmt.Errorf("delete the account: %w", err)
+	}
+	if err := s.drop(ctx, subject); err != nil {
+		return fmt.Errorf("delete the account: %w", err)
+	}
+	s.cfg.Outbox.Dispatch(out)
+	return nil
+}
+
+// jobLife is how long what follows from a change is tried.
+const jobLife = 48 * time.Hour
+
+func (s *Service) add(ctx context.Context, kind outbox.Kind, payload any) (outbox.Ticket, error) {
+	return s.cfg.Outbox.Add(ctx, outbox.Job{
+		ID: string(kind) + "." + secrets.NewID(), Kind: kind, Payload: payload, Expires: s.cfg.Now().Add(jobLife),
+	})
+}
+
+// decodeJob reads a payload; one that cannot be read never will be.
+func decodeJob(payload json.RawMessage, into any) error {
+	if err := json.Unmarshal(payload, into); err != nil {
+		return outbox.Permanent(fmt.Errorf("account: decode a job: %w", err))
+	}
+	return nil
+}
