@@ -90,6 +90,7 @@ func variants(in input) map[string]page.Page {
 		"consent":            consent,
 		"consent-app":        consentApp,
 		"signedin":           page.SignedIn{Action: "/logout", Hidden: hidden, Email: in.email},
+		"link":               page.Link{Client: client, FormTargets: targets, Action: "/login/link", Hidden: hidden, Email: in.email},
 		"logout":             page.Logout{Client: client, FormTargets: targets, Action: "/logout", Hidden: hidden},
 		"logout-direct":      page.Logout{Action: "/logout", Hidden: hidden},
 		"loggedout":          page.LoggedOut{},

@@ -104,6 +104,25 @@ func (p Code) content() (content, error) {
 	return content{template: "code", lang: p.Lang, client: p.Client, targets: p.FormTargets, args: args, data: p}, nil
 }
 
+// Link is what a link in a mail leads to. Its button is #confirm.
+type Link struct {
+	Lang        string
+	Client      *Client // required
+	FormTargets []string
+	Action      string
+	Hidden      []Field
+
+	Email string // whose sign-in it is
+}
+
+func (p Link) content() (content, error) {
+	if p.Client == nil {
+		return content{}, errors.New("page: a link without a client")
+	}
+	return content{template: "link", lang: p.Lang, client: p.Client, targets: p.FormTargets,
+		args: map[string]string{"email": cleanEmail(p.Email)}, data: p}, nil
+}
+
 // Consent asks whether the client gets what it wants. Its buttons #allow and
 // #deny send decision=allow and decision=deny.
 type Consent struct {
