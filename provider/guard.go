@@ -1,6 +1,7 @@
 package provider
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 	"github.com/gorilla/mux"
 
 	"github.com/lettergate/lettergate/oauth"
+	"github.com/lettergate/lettergate/provider/internal/cloudbase"
 	"github.com/lettergate/lettergate/provider/internal/interact"
 	"github.com/lettergate/lettergate/provider/internal/oauthcore"
 	"github.com/lettergate/lettergate/provider/internal/web"
@@ -21,6 +23,7 @@ type routeGuard struct {
 	clients *oauthcore.Clients
 	inbound *web.Inbound
 	people  *interact.Pages
+	apps    *cloudbase.API
 	ready   func() bool
 	https   bool
 }
@@ -35,6 +38,10 @@ func (g *routeGuard) router(table []route, wanted func(route) bool) http.Handler
 		}
 	}
 	router.NotFoundHandler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if g.apps.Needed() && strings.HasPrefix(r.URL.Path, cloudbase.Prefix) {
+			g.apps.NotFound(w, r)
+			return
+		}
 		notFound := oauth.NewError(oauth.CodeInvalidRequest, "There is nothing at this address.")
 		notFound.Status = http.StatusNotFound
 		g.people.Fail(w, r, notFound.Status, notFound)
@@ -71,8 +78,12 @@ func (g *routeGuard) handler(row route) http.Handler {
 }
 
 func (g *routeGuard) refuse(w http.ResponseWriter, r *http.Request, row route, status int, code, description string) {
-	if row.person {
+	switch {
+	case row.person:
 		g.people.Fail(w, r, status, oauth.NewError(code, description))
+		return
+	case row.app:
+		g.apps.Refuse(w, r, status, errors.New(description))
 		return
 	}
 	e := oauth.NewError(code, description)
@@ -90,7 +101,7 @@ func (g *routeGuard) cors(w http.ResponseWriter, r *http.Request, row route, all
 		return false
 	case corsAny:
 		h.Set("Access-Control-Allow-Origin", "*")
-	case corsClients:
+	case corsClients, corsCloudBase:
 		h.Add("Vary", "Origin")
 		if !g.clients.Origin(origin) {
 			origin = ""
@@ -105,6 +116,10 @@ func (g *routeGuard) cors(w http.ResponseWriter, r *http.Request, row route, all
 	if origin != "" {
 		h.Set("Access-Control-Allow-Methods", allow)
 		h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type")
+		if row.cors == corsCloudBase {
+			h.Set("Access-Control-Allow-Headers", cloudbase.AllowedHeaders)
+			h.Set("Access-Control-Allow-Methods", allow+", OPTIONS")
+		}
 		h.Set("Access-Control-Max-Age", "600")
 	}
 	w.WriteHeader(http.StatusNoContent)
@@ -133,8 +148,12 @@ func (g *routeGuard) recovered(w http.ResponseWriter, r *http.Request, row route
 		panic(fault)
 	}
 	cause := fmt.Errorf("panic: %T\n%s", fault, debug.Stack())
-	if row.person {
+	switch {
+	case row.person:
 		g.people.Fail(w, r, http.StatusInternalServerError, cause)
+		return
+	case row.app:
+		g.apps.Refuse(w, r, http.StatusInternalServerError, cause)
 		return
 	}
 	g.inbound.WriteError(w, r, oauth.NewError(oauth.CodeServerError, "The request could not be completed.").WithCause(cause))

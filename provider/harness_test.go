@@ -31,6 +31,10 @@ const (
 	secretID   = "backend" // confidential, code and client credentials
 	nativeID   = "native"  // public, emailed code as a grant
 	nosignupID = "nosignup"
+	envID      = "env"    // an app written for CloudBase
+	hiddenID   = "hidden" // the same, and nobody learns who has an account
+	closedID   = "closed" // the same, without sign-up
+	appOrigin  = "https://cb.example"
 	api        = "https://api.example"
 
 	backendSecret = "backend-secret-of-at-least-32-characters"
@@ -49,6 +53,8 @@ func testConfig(issuer string) config.Config {
 	return config.Config{
 		Issuer:  issuer,
 		Secrets: []config.SecretKey{{ID: "test", Value: "a secret of at least thirty-two bytes"}},
+		// Enough to be argon2id, and quick.
+		Passwords: config.Passwords{Memory: 8192, Iterations: 1},
 		Clients: []config.Client{
 			{ID: webID, Name: "Web", FirstParty: true, SignUp: true, GrantTypes: code, Scopes: scopes, Audiences: []string{api},
 				RedirectURIs: []string{callback, "http://127.0.0.1/cb"}, PostLogoutRedirectURIs: []string{"https://app.example/bye"},
@@ -58,6 +64,10 @@ func testConfig(issuer string) config.Config {
 				GrantTypes: append(code, config.GrantClientCredentials), Scopes: scopes, Audiences: []string{api}, RedirectURIs: []string{callback}},
 			{ID: nativeID, Name: "Native", FirstParty: true, SignUp: true, GrantTypes: []string{config.GrantEmailCaptcha, config.GrantRefreshToken},
 				Scopes: scopes, Audiences: []string{api}},
+			{ID: envID, Name: "Env", CloudBase: true, SignUp: true, Origins: []string{appOrigin}, Audiences: []string{api},
+				Scopes: []string{"openid", "email", "profile", "notes:read"}, PostLogoutRedirectURIs: []string{"https://cb.example/bye"}},
+			{ID: hiddenID, Name: "Hidden", CloudBase: true, HideIsUser: true, SignUp: true},
+			{ID: closedID, Name: "Closed", CloudBase: true},
 			{ID: nosignupID, Name: "Members", FirstParty: true, GrantTypes: []string{config.GrantEmailCaptcha}, Scopes: []string{"openid", "email", "profile", "notes:read"}},
 		},
 	}

@@ -142,9 +142,14 @@ func TestAS79_JWKS(t *testing.T) {
 	}
 }
 
+// withoutCloudBase takes the clients of the CloudBase API away, and with them the API.
+func withoutCloudBase(c *config.Config) {
+	c.Clients = slices.DeleteFunc(c.Clients, func(client config.Client) bool { return client.CloudBase })
+}
+
 func TestAS81_NothingElseIsServed(t *testing.T) {
 	for _, path := range []string{"", "/id"} {
-		s := start(t, options{path: path})
+		s := start(t, options{path: path, config: withoutCloudBase})
 		for _, p := range []string{
 			"/metrics", "/debug/pprof", "/debug/pprof/", "/debug/vars", "/admin", "/admin/", "/admin/clients", "/dev/mailbox", "/dev/mailbox/messages.json",
 			"/", "", "/oauth2", "/oauth2/", "/oauth2/token/", "/oauth2//token", "/oauth2/./token", "/x/../oauth2/token", "/oauth2/%74oken", "/OAUTH2/token",

@@ -356,7 +356,7 @@ func TestAS82_ReservedClaims(t *testing.T) {
 	subject := s.account("ann@example.com").Subject
 	for _, username := range []string{"sub", "iss", "client:backend", "email_verified"} {
 		u := s.account("ann@example.com")
-		u.Name, u.Username, u.Locale, u.EmailVerified = evil, username, `en","sub":"evil`, false
+		u.Name, u.Username, u.Locale, u.EmailVerified = evil, username, `en","sub":"evil`, true
 		if _, err := s.directory().Update(t.Context(), u); err != nil {
 			t.Fatal(err)
 		}
@@ -371,6 +371,11 @@ func TestAS82_ReservedClaims(t *testing.T) {
 			if err != nil || strings.Contains(string(raw), "evil") {
 				t.Errorf("%s is for %s", what, raw)
 			}
+		}
+		u = s.account("ann@example.com")
+		u.EmailVerified = false
+		if _, err := s.directory().Update(t.Context(), u); err != nil {
+			t.Fatal(err)
 		}
 		if info := s.userinfo(access).json(t); info["name"] != evil || info["preferred_username"] != username || info["email_verified"] != false {
 			t.Errorf("userinfo %v", info)

@@ -5,9 +5,11 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/lettergate/lettergate/provider/internal/cloudbase"
 	"github.com/lettergate/lettergate/provider/internal/endpoint"
 	"github.com/lettergate/lettergate/provider/internal/interact"
 	"github.com/lettergate/lettergate/provider/internal/oauthcore"
+	"github.com/lettergate/lettergate/provider/internal/verification"
 	"github.com/lettergate/lettergate/provider/mail/devbox"
 )
 
@@ -15,9 +17,10 @@ import (
 type corsRule int
 
 const (
-	corsNone    corsRule = iota // none: a person looks at it
-	corsClients                 // the origins that clients registered
-	corsAny                     // all: it is public and the same for everybody
+	corsNone      corsRule = iota // none: a person looks at it
+	corsClients                   // the origins that clients registered
+	corsCloudBase                 // the same, with the headers that the CloudBase SDK sends
+	corsAny                       // all: it is public and the same for everybody
 )
 
 // A cacheRule says whether an answer may be kept.
@@ -37,6 +40,7 @@ type route struct {
 	cache   cacheRule
 	body    int64 // the most bytes a body may have
 	person  bool  // errors are pages, not JSON
+	app     bool  // errors are those of the CloudBase API
 	atRoot  bool  // served by RootHandler too
 	early   bool  // answered before the provider is ready
 }
@@ -44,12 +48,13 @@ type route struct {
 type on map[string]http.HandlerFunc
 
 // routeTable lists every route there is. Nothing else is served.
-func routeTable(base string, m *endpoint.Endpoints, p *interact.Pages, self *Provider, box *devbox.Box) []route {
+func routeTable(base string, m *endpoint.Endpoints, p *interact.Pages, apps []cloudbase.Route, self *Provider, box *devbox.Box) []route {
 	const get, post = http.MethodGet, http.MethodPost
 	table := []route{
 		{path: base + "/oauth2/authorize", methods: on{get: p.Authorize, post: p.Authorize}, body: oauthcore.MaxForm, person: true},
 		{path: base + "/login/email", methods: on{get: p.EmailPage, post: p.Email}, body: oauthcore.MaxPage, person: true},
 		{path: base + "/login/code", methods: on{get: p.CodePage, post: p.Code}, body: oauthcore.MaxForm, person: true},
+		{path: base + verification.LinkPath, methods: on{get: p.LinkPage, post: p.Link}, body: oauthcore.MaxPage, person: true},
 		{path: base + "/login/code/resend", methods: on{post: p.Resend}, body: oauthcore.MaxForm, person: true},
 		{path: base + "/consent", methods: on{post: p.Consent}, body: oauthcore.MaxPage, person: true},
 		{path: base + "/oauth2/logout", methods: on{get: p.EndSession, post: p.EndSession}, body: oauthcore.MaxForm, person: true},
@@ -75,6 +80,9 @@ func routeTable(base string, m *endpoint.Endpoints, p *interact.Pages, self *Pro
 			document.atRoot = true
 			table = append(table, document)
 		}
+	}
+	for _, r := range apps {
+		table = append(table, route{path: r.Path, methods: r.Methods, body: cloudbase.MaxBody, cors: corsCloudBase, app: true, atRoot: true})
 	}
 	if box != nil {
 		for _, path := range []string{"/dev/mailbox", "/dev/mailbox/messages.json"} {

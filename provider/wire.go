@@ -1,12 +1,16 @@
 package provider
 
 import (
+	"context"
 	"crypto/x509"
 	"fmt"
 	"net/url"
 	"os"
 	"strings"
 
+	"github.com/lettergate/lettergate/provider/internal/account"
+	"github.com/lettergate/lettergate/provider/internal/cloudbase"
+	"github.com/lettergate/lettergate/provider/internal/device"
 	"github.com/lettergate/lettergate/provider/internal/endpoint"
 	"github.com/lettergate/lettergate/provider/internal/fositestore"
 	"github.com/lettergate/lettergate/provider/internal/interact"
@@ -14,6 +18,7 @@ import (
 	"github.com/lettergate/lettergate/provider/internal/oauthcore"
 	"github.com/lettergate/lettergate/provider/internal/outbox"
 	"github.com/lettergate/lettergate/provider/internal/page"
+	"github.com/lettergate/lettergate/provider/internal/password"
 	"github.com/lettergate/lettergate/provider/internal/secrets"
 	"github.com/lettergate/lettergate/provider/internal/session"
 	"github.com/lettergate/lettergate/provider/internal/verification"
@@ -65,22 +70,41 @@ func (p *Provider) wire(deps Deps) error {
 	if err != nil {
 		return err
 	}
-	if p.outbox, err = p.newOutbox(store, ring, accounts, grants, mailer); err != nil {
-		return err
-	}
-	verifications, err := verification.New(verification.Config{
-		Digits: p.cfg.Verification.Digits, Lifetime: p.cfg.Verification.Lifetime.Std(),
-		TriesPerVerification: p.cfg.Limits.TriesPerVerification,
-		TriesPerAccount:      p.cfg.Limits.TriesPerAccount,
-		TriesPerSource:       p.cfg.Limits.TriesPerSource,
-		Development:          p.cfg.Development(), Now: p.now, Logger: p.log,
-	}, verification.Deps{Store: store, Secrets: ring, Outbox: p.outbox, Accounts: accounts})
+	devices, err := device.New(device.Config{Store: store, Secrets: ring, Now: p.now})
 	if err != nil {
 		return err
 	}
-	sessions, err := session.New(session.Config{
+	passwords, err := p.newPasswords(store, ring, devices)
+	if err != nil {
+		return err
+	}
+	// The outbox's handlers end sessions, which need the outbox.
+	var sessions *session.Service
+	signOut := func(ctx context.Context, subject string, before int64, keepGrant string) error {
+		if err := sessions.EndSubject(ctx, subject, before); err != nil {
+			return err
+		}
+		return grants.RevokeSubject(ctx, subject, before, keepGrant)
+	}
+	if p.outbox, err = p.newOutbox(store, ring, accounts, grants, passwords, signOut, mailer); err != nil {
+		return err
+	}
+	sessions, err = session.New(session.Config{
 		Idle: p.cfg.Sessions.Idle.Std(), Max: p.cfg.Sessions.Max.Std(), Now: p.now, Logger: p.log,
 	}, session.Deps{Store: store, Secrets: ring, Outbox: p.outbox, Grants: grants})
+	if err != nil {
+		return err
+	}
+	changes, err := account.New(account.Config{
+		Store: store, Users: accounts, Passwords: passwords, Outbox: p.outbox, SignOut: signOut, Now: p.now, Logger: p.log,
+	})
+	if err != nil {
+		return err
+	}
+	verifications, err := verification.New(p.verificationConfig(), verification.Deps{
+		Store: store, Secrets: ring, Outbox: p.outbox, Devices: devices,
+		Accounts: provenAccounts{accounts, changes},
+	})
 	if err != nil {
 		return err
 	}
@@ -93,11 +117,69 @@ func (p *Provider) wire(deps Deps) error {
 	if err != nil {
 		return err
 	}
-	return p.wireDoors(accounts, verifications, sessions, texts, ring, box)
+	return p.wireDoors(services{
+		store: store, accounts: accounts, verifications: verifications, sessions: sessions, passwords: passwords,
+		changes: changes, texts: texts, ring: ring, box: box,
+	})
+}
+
+// services are what the doors are made of.
+type services struct {
+	store         storage.Store
+	accounts      users.Directory
+	verifications *verification.Service
+	sessions      *session.Service
+	passwords     *password.Service
+	changes       *account.Service
+	texts         *messages.Catalogue
+	ring          *secrets.Ring
+	box           *devbox.Box // nil when mail leaves
+}
+
+// provenAccounts are the accounts as a verification needs them.
+type provenAccounts struct {
+	users.Directory
+	changes *account.Service
+}
+
+// Prove implements verification.Accounts.
+func (a provenAccounts) Prove(ctx context.Context, u users.User) (users.User, error) {
+	return a.changes.Prove(ctx, u)
+}
+
+func (p *Provider) verificationConfig() verification.Config {
+	test := make(map[string]string, len(p.cfg.InsecureTestCodes))
+	for _, c := range p.cfg.InsecureTestCodes {
+		if address, err := mail.ParseAddress(c.Email); err == nil { // validated before
+			test[address.Identity()] = c.Code.Reveal()
+		}
+	}
+	return verification.Config{
+		Digits: p.cfg.Verification.Digits, Lifetime: p.cfg.Verification.Lifetime.Std(),
+		TriesPerVerification: p.cfg.Limits.TriesPerVerification,
+		TriesPerAccount:      p.cfg.Limits.TriesPerAccount,
+		TriesPerKnownAccount: p.cfg.Limits.TriesPerKnownAccount,
+		TriesPerSource:       p.cfg.Limits.TriesPerSource,
+		InsecureTestCodes:    test,
+		Development:          p.cfg.Development(), Now: p.now, Logger: p.log,
+	}
+}
+
+func (p *Provider) newPasswords(store storage.Store, ring *secrets.Ring, devices *device.Devices) (*password.Service, error) {
+	rule := p.cfg.Passwords
+	return password.New(password.Config{
+		MinLength: rule.MinLength, MaxLength: rule.MaxLength, AnyCharacters: rule.AnyCharacters,
+		Memory: uint32(rule.Memory), Iterations: uint32(rule.Iterations), Parallelism: uint8(rule.Parallelism), Concurrent: rule.Concurrent,
+		TriesPerAccount:      p.cfg.Limits.TriesPerAccount,
+		TriesPerKnownAccount: p.cfg.Limits.TriesPerKnownAccount,
+		TriesPerSource:       p.cfg.Limits.TriesPerSource,
+		Development:          p.cfg.Development(), Now: p.now, Logger: p.log,
+	}, password.Deps{Store: store, Secrets: ring, Devices: devices})
 }
 
 // newOutbox makes the outbox with its handlers, before the services that fill it.
-func (p *Provider) newOutbox(store storage.Store, ring *secrets.Ring, accounts users.Directory, grants *fositestore.Store, mailer mail.Mailer) (*outbox.Outbox, error) {
+func (p *Provider) newOutbox(store storage.Store, ring *secrets.Ring, accounts users.Directory, grants *fositestore.Store,
+	passwords *password.Service, signOutAll account.SignOut, mailer mail.Mailer) (*outbox.Outbox, error) {
 	templates, err := mail.NewTemplates()
 	if err != nil {
 		return nil, err
@@ -113,10 +195,16 @@ func (p *Provider) newOutbox(store storage.Store, ring *secrets.Ring, accounts u
 	if err != nil {
 		return nil, err
 	}
-	return outbox.New(outbox.Config{Store: store, Now: p.now, Logger: p.log}, map[outbox.Kind]outbox.Handler{
-		verification.MailKind: sendCode,
-		session.SignOutKind:   signOut,
+	handlers, err := account.Handlers(account.FollowConfig{
+		Store: store, Users: accounts, Passwords: passwords, SignOut: signOutAll, Composer: templates, Mailer: mailer,
+		Secrets: ring, Issuer: p.cfg.Issuer, ProviderName: p.cfg.Pages.Name, Now: p.now,
 	})
+	if err != nil {
+		return nil, err
+	}
+	handlers[verification.MailKind] = sendCode
+	handlers[session.SignOutKind] = signOut
+	return outbox.New(outbox.Config{Store: store, Now: p.now, Logger: p.log}, handlers)
 }
 
 // mailer returns what sends mail and, when that is the development mailbox, the
@@ -143,8 +231,7 @@ func (p *Provider) mailer(deps Deps) (mail.Mailer, *devbox.Box, error) {
 }
 
 // wireDoors builds the handlers and the route table.
-func (p *Provider) wireDoors(accounts users.Directory, verifications *verification.Service, sessions *session.Service,
-	texts *messages.Catalogue, ring *secrets.Ring, box *devbox.Box) error {
+func (p *Provider) wireDoors(s services) error {
 	inbound, err := web.New(p.cfg.Issuer, p.cfg.TrustedProxies, p.log)
 	if err != nil {
 		return err
@@ -153,28 +240,35 @@ func (p *Provider) wireDoors(accounts users.Directory, verifications *verificati
 	if err != nil {
 		return err
 	}
-	renderer, err := page.New(page.Config{Name: p.cfg.Pages.Name, Catalogue: texts})
+	renderer, err := page.New(page.Config{Name: p.cfg.Pages.Name, Catalogue: s.texts})
 	if err != nil {
 		return err
 	}
 	machines, err := endpoint.New(endpoint.Deps{
-		Config: p.cfg, Core: p.core, Verifications: verifications, Outbox: p.outbox, Users: accounts,
-		Keys: p.keys, Messages: texts, Inbound: inbound, Now: p.now,
+		Config: p.cfg, Core: p.core, Verifications: s.verifications, Outbox: p.outbox, Users: s.accounts,
+		Keys: p.keys, Messages: s.texts, Inbound: inbound, Now: p.now,
 	})
 	if err != nil {
 		return err
 	}
 	people, err := interact.New(interact.Deps{
-		Issuer: p.cfg.Issuer, Name: p.cfg.Pages.Name, Core: p.core, Verifications: verifications, Sessions: sessions,
-		Cookies: cookies, Users: accounts, Outbox: p.outbox, Pages: renderer, Messages: texts, Secrets: ring,
+		Issuer: p.cfg.Issuer, Name: p.cfg.Pages.Name, Core: p.core, Verifications: s.verifications, Sessions: s.sessions,
+		Cookies: cookies, Users: s.accounts, Outbox: p.outbox, Pages: renderer, Messages: s.texts, Secrets: s.ring,
 		Inbound: inbound, Logger: p.log, Now: p.now,
 	})
 	if err != nil {
 		return err
 	}
-	table := routeTable(issuerPath(p.cfg.Issuer), machines, people, p, box)
+	apps, err := cloudbase.New(cloudbase.Deps{
+		Store: s.store, Core: p.core, Verifications: s.verifications, Passwords: s.passwords, Changes: s.changes,
+		Users: s.accounts, Outbox: p.outbox, Secrets: s.ring, Messages: s.texts, Inbound: inbound, Now: p.now, Logger: p.log,
+	})
+	if err != nil {
+		return err
+	}
+	table := routeTable(issuerPath(p.cfg.Issuer), machines, people, apps.Routes(), p, s.box)
 	guard := &routeGuard{
-		clients: p.core.Clients(), inbound: inbound, people: people,
+		clients: p.core.Clients(), inbound: inbound, people: people, apps: apps,
 		ready: p.ready.Load, https: isHTTPS(p.cfg.Issuer),
 	}
 	p.routes = guard.router(table, func(route) bool { return true })
