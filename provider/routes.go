@@ -81,6 +81,9 @@ func routeTable(base string, m *endpoint.Endpoints, p *interact.Pages, apps []cl
 			table = append(table, document)
 		}
 	}
+	if len(apps) > 0 { // nobody else has a password
+		table = append(table, route{path: base + "/login/password", methods: on{post: p.Password}, body: oauthcore.MaxPage, person: true})
+	}
 	for _, r := range apps {
 		table = append(table, route{path: r.Path, methods: r.Methods, body: cloudbase.MaxBody, cors: corsCloudBase, app: true, atRoot: true})
 	}

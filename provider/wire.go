@@ -253,7 +253,7 @@ func (p *Provider) wireDoors(s services) error {
 	}
 	people, err := interact.New(interact.Deps{
 		Issuer: p.cfg.Issuer, Name: p.cfg.Pages.Name, Core: p.core, Verifications: s.verifications, Sessions: s.sessions,
-		Cookies: cookies, Users: s.accounts, Outbox: p.outbox, Pages: renderer, Messages: s.texts, Secrets: s.ring,
+		Cookies: cookies, Users: s.accounts, Names: s.changes, Passwords: s.passwords, Outbox: p.outbox, Pages: renderer, Messages: s.texts, Secrets: s.ring,
 		Inbound: inbound, Logger: p.log, Now: p.now,
 	})
 	if err != nil {

@@ -19,7 +19,7 @@ import (
 type Directory interface {
 	BySubject(ctx context.Context, subject string) (users.User, error)
 	ByEmail(ctx context.Context, emailKey string) (users.User, error)
-	Create(ctx context.Context, u users.User) (users.User, error)
+	ByUsername(ctx context.Context, username string) (users.User, error)
 	Update(ctx context.Context, u users.User) (users.User, error)
 	Delete(ctx context.Context, subject string) error
 }
@@ -68,6 +68,32 @@ func New(cfg Config) (*Service, error) {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	return &Service{cfg}, nil
+}
+
+// Named finds the account that a person calls by an address or a username, and what
+// tries of its password are counted under. A name that nobody has is no error: the
+// account is zero, the name is counted for itself, and the work is the same.
+func (s *Service) Named(ctx context.Context, name string) (u users.User, identity string, err error) {
+	if address, bad := mail.ParseAddress(name); bad == nil {
+		identity = address.Identity()
+		u, err = s.cfg.Users.ByEmail(ctx, identity)
+	} else {
+		key, ok := users.UsernameKey(name)
+		if !ok {
+			key = "nobody" // it is read, and does not count
+		}
+		identity = "username " + key
+		if u, err = s.cfg.Users.ByUsername(ctx, key); err == nil && !ok {
+			err = users.ErrNotFound
+		}
+	}
+	switch {
+	case errors.Is(err, users.ErrNotFound):
+		return users.User{}, identity, nil
+	case err != nil:
+		return users.User{}, "", fmt.Errorf("find the account: %w", err)
+	}
+	return u, u.EmailKey, nil
 }
 
 // Prove makes an account whose address nobody has proven its owner's. Whoever

@@ -129,7 +129,7 @@ func (a *API) signInProven(c *call, u users.User, box verification.Mailbox) (tok
 }
 
 func (a *API) signInByPassword(c *call, req signInRequest) (tokens, error) {
-	u, identity, err := a.named(c, req.Username.value)
+	u, identity, err := a.Changes.Named(c.Context(), req.Username.value)
 	if err != nil {
 		return tokens{}, err
 	}
@@ -154,33 +154,6 @@ func (a *API) signInByPassword(c *call, req signInRequest) (tokens, error) {
 	return a.grant(c, oauthcore.Authentication{
 		Type: GrantType, Subject: u.Subject, ACR: oauthcore.ACRPassword, AMR: []string{"pwd"}, At: now, GrantID: id,
 	})
-}
-
-// named finds the account that a person calls by an address or a username, and what
-// its tries are counted under. A name that nobody has is no error: the account is
-// zero, and the name stands for itself.
-func (a *API) named(c *call, name string) (u users.User, identity string, err error) {
-	if address, bad := mail.ParseAddress(name); bad == nil {
-		identity = address.Identity()
-		u, err = a.Users.ByEmail(c.Context(), identity)
-	} else {
-		key, ok := users.UsernameKey(name)
-		if !ok {
-			key = "nobody" // no name at all; the work is the same
-		}
-		identity = "username " + key
-		u, err = a.Users.ByUsername(c.Context(), key)
-		if !ok && err == nil {
-			err = users.ErrNotFound
-		}
-	}
-	switch {
-	case errors.Is(err, users.ErrNotFound):
-		return users.User{}, identity, nil
-	case err != nil:
-		return users.User{}, "", err
-	}
-	return u, u.EmailKey, nil
 }
 
 type tokenRequest struct {

@@ -214,6 +214,6 @@ func (a *API) exists(c *call, _ void) (existsResponse, error) {
 	if name == "" {
 		return existsResponse{}, errMissing("username")
 	}
-	u, _, err := a.named(c, name)
+	u, _, err := a.Changes.Named(c.Context(), name)
 	return existsResponse{u.Subject != "" && !c.hidden}, err
 }

@@ -169,7 +169,7 @@ func (p *Pages) refuse(v *visit, r *oauthcore.AuthorizeRequest, bad *oauth.Error
 // issue sends the person back with a code. A decision that is named makes one.
 func (p *Pages) issue(v *visit, r *oauthcore.AuthorizeRequest, s session.Session, decision string) {
 	to, err := p.Core.IssueCode(v.r.Context(), r, oauthcore.Approval{
-		Subject: s.Subject, SessionID: s.ID, AuthTime: s.AuthTime, ACR: oauthcore.ACREmail, AMR: s.AMR, Decision: decision,
+		Subject: s.Subject, SessionID: s.ID, AuthTime: s.AuthTime, ACR: acrOf(s.AMR), AMR: s.AMR, Decision: decision,
 	})
 	bad := (*oauth.Error)(nil)
 	switch {

@@ -10,6 +10,7 @@
 //	GET  /oauth2/authorize            sign-in page, consent page, or a code
 //	POST /login/email                 starts a verification      -> /login/code?v=…
 //	POST /login/code                  redeems it, signs in       -> /oauth2/authorize?resume=…
+//	POST /login/password              instead of both            -> /oauth2/authorize?resume=…
 //	POST /consent                     issues the code, or says no -> the client
 //	     /oauth2/logout, /logout      ends the session
 //
@@ -18,6 +19,7 @@
 package interact
 
 import (
+	"context"
 	"crypto/hmac"
 	"encoding/base64"
 	"errors"
@@ -32,10 +34,12 @@ import (
 	"github.com/lettergate/lettergate/provider/internal/oauthcore"
 	"github.com/lettergate/lettergate/provider/internal/outbox"
 	"github.com/lettergate/lettergate/provider/internal/page"
+	"github.com/lettergate/lettergate/provider/internal/password"
 	"github.com/lettergate/lettergate/provider/internal/secrets"
 	"github.com/lettergate/lettergate/provider/internal/session"
 	"github.com/lettergate/lettergate/provider/internal/verification"
 	"github.com/lettergate/lettergate/provider/internal/web"
+	"github.com/lettergate/lettergate/provider/users"
 )
 
 // Deps are what the pages work with. All are required.
@@ -47,6 +51,8 @@ type Deps struct {
 	Sessions      *session.Service
 	Cookies       session.Cookies
 	Users         oauthcore.Subjects
+	Names         Names
+	Passwords     *password.Service
 	Outbox        interface{ Dispatch(outbox.Ticket) }
 	Pages         *page.Renderer
 	Messages      *messages.Catalogue
@@ -54,6 +60,11 @@ type Deps struct {
 	Inbound       *web.Inbound
 	Logger        *slog.Logger
 	Now           func() time.Time
+}
+
+// Names finds accounts by what people call them. *account.Service is one.
+type Names interface {
+	Named(ctx context.Context, name string) (u users.User, identity string, err error)
 }
 
 // Pages are the handlers. They are safe for concurrent use.
@@ -68,7 +79,7 @@ func New(deps Deps) (*Pages, error) {
 	if err != nil {
 		return nil, err
 	}
-	if deps.Core == nil || deps.Verifications == nil || deps.Sessions == nil || deps.Users == nil || deps.Outbox == nil ||
+	if deps.Core == nil || deps.Verifications == nil || deps.Sessions == nil || deps.Users == nil || deps.Names == nil || deps.Passwords == nil || deps.Outbox == nil ||
 		deps.Pages == nil || deps.Messages == nil || deps.Secrets == nil || deps.Inbound == nil || deps.Logger == nil || deps.Now == nil {
 		return nil, errors.New("interact: all of Deps are required")
 	}

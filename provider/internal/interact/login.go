@@ -37,7 +37,7 @@ func (p *Pages) showSignIn(v *visit, status int, i oauthcore.Interaction, r *oau
 	p.show(v, status, page.SignIn{
 		Lang: v.lang, Client: pageClient(r), FormTargets: targets(r), Action: p.base + "/login/email",
 		Hidden: p.hidden(v, sealed),
-		Email:  with.email, Error: with.problem,
+		Email:  with.email, Error: with.problem, PasswordAction: p.passwordAction(),
 	})
 }
 
@@ -176,13 +176,9 @@ func (p *Pages) showCode(v *visit, status int, view verification.View, r *oauthc
 	p.show(v, status, content)
 }
 
-// onward is where a person goes who has just signed in.
+// onward sends a person on who has just signed in.
 func (p *Pages) onward(v *visit, id string, r *oauthcore.AuthorizeRequest) {
-	if r == nil {
-		page.SeeOther(v.w, v.r, p.base+"/login/email")
-		return
-	}
-	page.SeeOther(v.w, v.r, p.base+"/oauth2/authorize?resume="+url.QueryEscape(id))
+	page.SeeOther(v.w, v.r, p.after(id, r))
 }
 
 // Code is POST /login/code: it redeems the code and signs in.

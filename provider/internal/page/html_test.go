@@ -167,7 +167,7 @@ func TestFixedIDs(t *testing.T) {
 	pages := variants(calm)
 	for name, ids := range map[string][]string{
 		"signin": {"email", "submit"}, "code": {"code", "submit", "resend"},
-		"consent": {"allow", "deny"}, "signedin": {"submit"}, "logout": {"confirm"}, "link": {"confirm"},
+		"consent": {"allow", "deny"}, "signedin": {"submit"}, "logout": {"confirm"}, "link": {"confirm"}, "password": {"email", "password", "submit", "use-code"},
 	} {
 		doc := parse(t, render(t, r, 200, pages[name]).Body.String())
 		for _, id := range ids {

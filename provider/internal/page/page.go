@@ -55,7 +55,7 @@ func New(cfg Config) (*Renderer, error) {
 		styleHash: "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'",
 		pages:     map[string]*template.Template{},
 	}
-	for _, name := range []string{"signin", "code", "consent", "signedin", "link", "logout", "loggedout", "error"} {
+	for _, name := range []string{"signin", "password", "code", "consent", "signedin", "link", "logout", "loggedout", "error"} {
 		t, err := template.ParseFS(files, "templates/layout.html", "templates/"+name+".html")
 		if err != nil {
 			return nil, fmt.Errorf("parse the %s page: %w", name, err)

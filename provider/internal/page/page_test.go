@@ -64,6 +64,8 @@ func variants(in input) map[string]page.Page {
 	signinDirect, signinProblem := signin, signin
 	signinDirect.Client, signinDirect.FormTargets = nil, nil
 	signinProblem.Error = page.WrongEmail
+	signinPassword := signin
+	signinPassword.PasswordAction = "/login/password"
 
 	code := page.Code{
 		Client: client, FormTargets: targets, Action: "/login/code", Hidden: hidden, Email: in.email,
@@ -84,6 +86,9 @@ func variants(in input) map[string]page.Page {
 		"signin":             signin,
 		"signin-direct":      signinDirect,
 		"signin-problem":     signinProblem,
+		"signin-password":    signinPassword,
+		"password":           page.Password{Client: client, FormTargets: targets, Action: "/login/password", CodeAction: "/login/email", Hidden: hidden, Email: in.email},
+		"password-problem":   page.Password{Action: "/login/password", CodeAction: "/login/email", Hidden: hidden, Error: page.WrongPassword},
 		"code":               code,
 		"code-problem":       codeProblem,
 		"code-last":          codeLast,

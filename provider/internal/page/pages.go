@@ -48,13 +48,14 @@ type Field struct {
 // What can be wrong with what a person entered: ids for SignIn.Error and
 // Code.Error.
 const (
-	WrongEmail   = "page.problem.email" // not an address that mail can be sent to
-	WrongCode    = "page.problem.code"  // wrong, spent or too old; it does not say which
-	TooManyTries = "page.problem.tries" // no more codes are compared for now
-	WaitToSend   = "page.problem.wait"  // needs ErrorArgs seconds
-	TooManySends = "page.problem.sends" // no more codes are sent for now
-	StartAgain   = "page.problem.again" // the sign-in expired, here is a new one
-	TryLater     = "page.problem.later" // nothing was decided: we could not
+	WrongEmail    = "page.problem.email"    // not an address that mail can be sent to
+	WrongCode     = "page.problem.code"     // wrong, spent or too old; it does not say which
+	WrongPassword = "page.problem.password" // or no such account; it does not say which
+	TooManyTries  = "page.problem.tries"    // no more codes are compared for now
+	WaitToSend    = "page.problem.wait"     // needs ErrorArgs seconds
+	TooManySends  = "page.problem.sends"    // no more codes are sent for now
+	StartAgain    = "page.problem.again"    // the sign-in expired, here is a new one
+	TryLater      = "page.problem.later"    // nothing was decided: we could not
 )
 
 // SignIn asks for the email address. Its field is #email (sent as email), its
@@ -66,6 +67,10 @@ type SignIn struct {
 	Action      string
 	Hidden      []Field
 
+	// PasswordAction is where the form is posted to by who wants to enter a password,
+	// empty where there are none.
+	PasswordAction string
+
 	Email     string // what the field starts with; the first 254 octets
 	Error     string // a message id, empty for none
 	ErrorArgs map[string]string
@@ -74,6 +79,25 @@ type SignIn struct {
 func (p SignIn) content() (content, error) {
 	p.Email = cleanEmail(p.Email)
 	return content{template: "signin", lang: p.Lang, client: p.Client, targets: p.FormTargets, args: p.ErrorArgs, data: p}, nil
+}
+
+// Password asks for a password. Its fields are #email (an address or a username, sent
+// as email) and #password, its button #submit; #use-code asks for a code instead.
+type Password struct {
+	Lang        string
+	Client      *Client // nil for a sign-in that no client asked for
+	FormTargets []string
+	Action      string
+	CodeAction  string // where the form is posted to by who wants a code
+	Hidden      []Field
+
+	Email string // what the field starts with; the first 254 octets
+	Error string // a message id, empty for none
+}
+
+func (p Password) content() (content, error) {
+	p.Email = cleanEmail(p.Email)
+	return content{template: "password", lang: p.Lang, client: p.Client, targets: p.FormTargets, data: p}, nil
 }
 
 // Code asks for the emailed code. Its field is #code (sent as code), its button

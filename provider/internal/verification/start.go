@@ -105,6 +105,29 @@ func (s *Service) Start(ctx context.Context, r Request) (Started, outbox.Ticket,
 	return s.started(id), ticket, nil
 }
 
+// Passed keeps r.State for the browser of somebody who has shown otherwise who they
+// are. Load returns it as it does that of a spent verification: whoever goes on from
+// there need not know how the person signed in.
+func (s *Service) Passed(ctx context.Context, r Request) (id string, err error) {
+	if err := r.check(); err != nil {
+		return "", err
+	}
+	if r.Browser == nil || r.Purpose == Ownership {
+		return "", fmt.Errorf("%w: only a sign-in in a browser can be passed", ErrRequest)
+	}
+	v := s.newRecord(r, s.cfg.Now())
+	v.State = spent
+	id = secrets.NewID()
+	rec, err := v.into(storage.Record{Key: key(id), Version: storage.NewVersion()})
+	if err != nil {
+		return "", err
+	}
+	if err := storage.Settle(ctx, s.deps.Store, rec); err != nil {
+		return "", unavailable("keep the request", err)
+	}
+	return id, nil
+}
+
 func (s *Service) started(id string) Started {
 	return Started{ID: id, Handle: s.handle(id), ExpiresIn: s.cfg.Lifetime, Interval: s.resendPause()}
 }
