@@ -64,11 +64,11 @@ func testConfig(issuer string) config.Config {
 				GrantTypes: append(code, config.GrantClientCredentials), Scopes: scopes, Audiences: []string{api}, RedirectURIs: []string{callback}},
 			{ID: nativeID, Name: "Native", FirstParty: true, SignUp: true, GrantTypes: []string{config.GrantEmailCaptcha, config.GrantRefreshToken},
 				Scopes: scopes, Audiences: []string{api}},
+			{ID: nosignupID, Name: "Members", FirstParty: true, GrantTypes: []string{config.GrantEmailCaptcha}, Scopes: []string{"openid", "email", "profile", "notes:read"}},
 			{ID: envID, Name: "Env", CloudBase: true, SignUp: true, Origins: []string{appOrigin}, Audiences: []string{api},
 				Scopes: []string{"openid", "email", "profile", "notes:read"}, PostLogoutRedirectURIs: []string{"https://cb.example/bye"}},
 			{ID: hiddenID, Name: "Hidden", CloudBase: true, HideIsUser: true, SignUp: true},
 			{ID: closedID, Name: "Closed", CloudBase: true},
-			{ID: nosignupID, Name: "Members", FirstParty: true, GrantTypes: []string{config.GrantEmailCaptcha}, Scopes: []string{"openid", "email", "profile", "notes:read"}},
 		},
 	}
 }

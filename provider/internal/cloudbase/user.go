@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/lettergate/lettergate/provider/internal/account"
+	"github.com/lettergate/lettergate/provider/internal/oauthcore"
 	"github.com/lettergate/lettergate/provider/internal/verification"
 	"github.com/lettergate/lettergate/provider/mail"
 	"github.com/lettergate/lettergate/provider/users"
@@ -44,12 +45,10 @@ type profile struct {
 // me is GET user/me. The SDK calls it after every sign-in.
 func (a *API) me(c *call, _ void) (profile, error) {
 	u := c.user
-	said, err := a.Changes.Profile(c.Context(), u.Subject)
-	if err != nil {
-		return profile{}, err
-	}
+	reading := oauthcore.Async(func() (account.Profile, error) { return a.Changes.Profile(c.Context(), u.Subject) })
 	changed, has, err := a.Passwords.Changed(c.Context(), u.Subject)
-	if err != nil {
+	said, saidErr := reading()
+	if err = errors.Join(err, saidErr); err != nil {
 		return profile{}, err
 	}
 	signedIn := moment(time.Unix(c.claims.AuthTime, 0))
