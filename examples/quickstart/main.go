@@ -110,6 +110,7 @@ func origin(addr string, l net.Listener) string {
 const (
 	spaID         = "quickstart-spa"
 	nativeID      = "quickstart-native"
+	envID         = "quickstart-env"
 	serviceID     = "quickstart-service"
 	serviceSecret = "quickstart-service-secret-for-this-machine-only"
 )
@@ -130,6 +131,9 @@ func configuration(issuer, app, data string) config.Config {
 			ID: nativeID, Name: "Notes for the terminal", FirstParty: true, SignUp: true,
 			GrantTypes: []string{config.GrantEmailCaptcha, config.GrantRefreshToken},
 			Scopes:     scopes, Audiences: []string{app},
+		}, {
+			ID: envID, Name: "Notes with the CloudBase SDK", CloudBase: true, SignUp: true,
+			Scopes: []string{"openid", "email", "profile", "notes:read"}, Audiences: []string{app}, Origins: []string{app},
 		}, {
 			ID: serviceID, Name: "Notes backup", Secrets: []config.Secret{serviceSecret},
 			GrantTypes: []string{config.GrantClientCredentials},

@@ -10,7 +10,7 @@ import (
 func printTour(w io.Writer, issuer, app, data string) {
 	tour.Execute(w, map[string]string{ // standard output going away is no error
 		"Issuer": issuer, "App": app, "Data": data,
-		"SPA": spaID, "Native": nativeID, "Service": serviceID, "Secret": serviceSecret,
+		"SPA": spaID, "Native": nativeID, "Env": envID, "Service": serviceID, "Secret": serviceSecret,
 	})
 }
 
@@ -24,6 +24,7 @@ Lettergate quickstart
 Clients
   {{.SPA}}       public, authorization code with PKCE
   {{.Native}}    public, emailed code as a grant
+  {{.Env}}       env id for @cloudbase/js-sdk, whose email login is at {{.Issuer}}/auth/v1
   {{.Service}}   confidential, client credentials, secret {{.Secret}}
 
 Sign in with an emailed code, without a browser: ask for a code,
