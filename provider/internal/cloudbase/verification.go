@@ -135,7 +135,8 @@ type verifyResponse struct {
 	ExpiresIn int64  `json:"expires_in"` // seconds
 }
 
-// verify is POST verification/verify: the code becomes a token.
+// verify is POST verification/verify: the code becomes a token. Apps keep codes in
+// numbers, which lose their leading zeros; of some calls the SDK then makes a string.
 func (a *API) verify(c *call, req verifyRequest) (verifyResponse, error) {
 	switch {
 	case req.ID.value == "":
@@ -144,7 +145,7 @@ func (a *API) verify(c *call, req verifyRequest) (verifyResponse, error) {
 		return verifyResponse{}, errMissing("verification_code")
 	}
 	token, err := a.Verifications.Prove(c.Context(), verification.Try{
-		Handle: req.ID.value, ClientID: c.client.ID, Code: req.Code.value, Number: req.Code.number,
+		Handle: req.ID.value, ClientID: c.client.ID, Code: req.Code.value, Number: true,
 		DeviceID: c.device, Once: c.once, Source: a.Inbound.Source(c.Request),
 	})
 	if errors.Is(err, verification.ErrInvalid) {

@@ -24,7 +24,7 @@ type Try struct {
 	ClientID string
 	Browser  []byte // the browser's secret, as given to Start
 	Code     string // digits, as typed; nothing is forgiven here
-	Number   bool   // Code was sent as a number, so leading zeros are missing
+	Number   bool   // Code may have been a number, so that leading zeros are missing
 	Verifier string // PKCE, when the verification was started with a challenge
 
 	// Scopes may name less than the verification was started with. Empty means all.
