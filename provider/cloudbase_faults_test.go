@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/lettergate/lettergate/config"
 	"github.com/lettergate/lettergate/provider/internal/secrets"
@@ -110,6 +111,52 @@ func (s *server) usable(email, what string, call int) *app {
 		s.t.Errorf("%s %d: %v", what, call, me)
 	}
 	return a
+}
+
+// A change of the password that dies between any two calls has not happened, or has
+// signed everybody else out in the end.
+func TestCloudBase_PasswordChangeDiesAnywhere(t *testing.T) {
+	f, clock := &fault{}, newClock()
+	s := start(t, options{direct: true, now: clock.now, store: func(db storage.Store) storage.Store {
+		return requestsOnly{db, storetest.Faulty(db, f.fail)}
+	}})
+	type change struct {
+		email string
+		other *app
+	}
+	var changes []change
+	for name, mode := range faultModes {
+		for call := 1; ; call++ {
+			email := strings.ReplaceAll(fmt.Sprintf("%s%d@example.com", name, call), " ", "-")
+			a, other := s.app(envID), s.app(envID)
+			a.signedUp(email, "", "password123")
+			other.took(other.signInWith(email, "password123").json(t))
+			clock.advance(time.Millisecond) // sign-ins of the same moment stay
+			r := req{method: "PATCH", path: "user/password", body: fields{"sudo_token": a.sudo("password123"), "new_password": "password456"}, bearer: true}
+			f.arm(call, mode.on, mode.err)
+			a.do(r)
+			calls, _ := f.disarm()
+			changes = append(changes, change{email, other})
+			if calls < call {
+				break
+			}
+		}
+	}
+	clock.advance(40 * time.Second) // what was left belongs to whoever looks now
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for _, c := range changes {
+		changed := s.app(envID).signInWith(c.email, "password456").status == http.StatusOK
+		for n := 0; changed && c.other.do(req{method: "GET", path: "user/me", bearer: true}).status == http.StatusOK; n++ {
+			if n == 600 {
+				t.Fatalf("%s: the password is changed, and somebody with the old one is still in", c.email)
+			}
+			<-tick.C
+		}
+		if !changed && s.app(envID).signInWith(c.email, "password123").status != http.StatusOK {
+			t.Errorf("%s: neither password works", c.email)
+		}
+	}
 }
 
 // cloudFlows are calls with what comes before them, for a store that fails.

@@ -67,23 +67,7 @@ func TestAS17_DumpHoldsNoSecret(t *testing.T) {
 	collect("pending", s.post("/oauth2/verification", "client_id", nativeID, "email", "eve@example.com"))
 	secrets["pending emailed code"] = s.code("eve@example.com")
 
-	// An app of the CloudBase API.
-	a := s.app(envID)
-	secrets["password"], secrets["device id"] = "a-password-1", a.device
-	started := collect("app", a.do(req{path: "verification", body: fields{"email": "app@example.com"}}))
-	secrets["app emailed code"] = s.code("app@example.com")
-	secrets["verification token"] = a.verify(started, secrets["app emailed code"])
-	secrets["request id"] = "request-id-of-a-sign-up"
-	a.took(collect("app signup", a.do(req{path: "signup", id: secrets["request id"], body: fields{"verification_token": secrets["verification token"], "username": "app", "password": secrets["password"]}})))
-	collect("app signin", a.signInWith("app", secrets["password"]))
-	secrets["sudo token"] = a.sudo(secrets["password"]).(string)
-	secrets["new password"] = "a-password-2"
-	a.ok(req{method: "PATCH", path: "user/password", body: fields{"sudo_token": secrets["sudo token"], "new_password": secrets["new password"]}, bearer: true})
-	secrets["pending verification token"] = a.prove("new@example.com")
-	linked := a.verification("link@example.com", "email_redirect_to", appOrigin+"/")
-	secrets["link's verification_id"] = linked["verification_id"].(string)
-	_, handle, _ := strings.Cut(s.waitMail("link@example.com").Text, "/login/link?v=")
-	secrets["link"], _, _ = strings.Cut(handle, "\n")
+	appSecrets(s, secrets, collect)
 
 	dump := dumpOf(t, s.at)
 	for name, secret := range secrets {
@@ -117,4 +101,25 @@ func TestAS17_DumpHoldsNoSecret(t *testing.T) {
 			t.Errorf("the database holds %q", member)
 		}
 	}
+}
+
+// appSecrets makes the calls of the CloudBase API and notes what is secret in them.
+func appSecrets(s *server, secrets map[string]string, collect func(string, answer) map[string]any) {
+	s.t.Helper()
+	a := s.app(envID)
+	secrets["password"], secrets["device id"] = "a-password-1", a.device
+	started := collect("app", a.do(req{path: "verification", body: fields{"email": "app@example.com"}}))
+	secrets["app emailed code"] = s.code("app@example.com")
+	secrets["verification token"] = a.verify(started, secrets["app emailed code"])
+	secrets["request id"] = "request-id-of-a-sign-up"
+	a.took(collect("app signup", a.do(req{path: "signup", id: secrets["request id"], body: fields{"verification_token": secrets["verification token"], "username": "app", "password": secrets["password"]}})))
+	collect("app signin", a.signInWith("app", secrets["password"]))
+	secrets["sudo token"] = a.sudo(secrets["password"]).(string)
+	secrets["new password"] = "a-password-2"
+	a.ok(req{method: "PATCH", path: "user/password", body: fields{"sudo_token": secrets["sudo token"], "new_password": secrets["new password"]}, bearer: true})
+	secrets["pending verification token"] = a.prove("new@example.com")
+	linked := a.verification("link@example.com", "email_redirect_to", appOrigin+"/")
+	secrets["link's verification_id"] = linked["verification_id"].(string)
+	_, handle, _ := strings.Cut(s.waitMail("link@example.com").Text, "/login/link?v=")
+	secrets["link"], _, _ = strings.Cut(handle, "\n")
 }
