@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lettergate/lettergate/config"
 	"github.com/lettergate/lettergate/provider/users"
 )
 
@@ -98,7 +99,7 @@ func TestCloudBase_BadCodes(t *testing.T) {
 	try := func(id, code any) req {
 		return req{path: "verification/verify", body: fields{"verification_id": id, "verification_code": code}}
 	}
-	for _, wrong := range []any{"", "12345", "1234567", "abcdef", " " + code, code + "\n", "１２３４５６"} {
+	for _, wrong := range []any{"", "1234567", "abcdef", " " + code, code + "\n", "１２３４５６"} {
 		if got := a.do(try(v["verification_id"], wrong)); got.status == http.StatusOK {
 			t.Errorf("%q is accepted", wrong)
 		}
@@ -111,6 +112,11 @@ func TestCloudBase_BadCodes(t *testing.T) {
 	s.redeem(started{id: v["verification_id"].(string), code: code}).is(t, http.StatusBadRequest, "invalid_grant")
 	grant := s.begin("bob@example.com")
 	a.fails(try(grant.id, grant.code), "invalid_argument", 3)
+	// Nor when it is the same client's.
+	grantOf := s.post("/oauth2/verification", "client_id", envID, "email", "eve@example.com")
+	a.fails(try(grantOf.json(t)["verification_id"], s.code("eve@example.com")), "invalid_argument", 3)
+	s.post("/oauth2/token", "grant_type", config.GrantEmailCaptcha, "client_id", envID,
+		"verification_id", v["verification_id"].(string), "verification_code", code).is(t, http.StatusBadRequest, "invalid_grant")
 	token := a.verify(v, code)
 
 	clock.advance(10*time.Minute + time.Second)

@@ -96,7 +96,7 @@ func (p *Provider) wire(deps Deps) error {
 		return err
 	}
 	changes, err := account.New(account.Config{
-		Store: store, Users: accounts, Passwords: passwords, Outbox: p.outbox, SignOut: signOut, Now: p.now, Logger: p.log,
+		Store: store, Users: accounts, Passwords: passwords, Outbox: p.outbox, SignOut: signOut, Now: p.now,
 	})
 	if err != nil {
 		return err
@@ -118,7 +118,7 @@ func (p *Provider) wire(deps Deps) error {
 		return err
 	}
 	return p.wireDoors(services{
-		store: store, accounts: accounts, verifications: verifications, sessions: sessions, passwords: passwords,
+		store: store, accounts: accounts, verifications: verifications, sessions: sessions, passwords: passwords, devices: devices,
 		changes: changes, texts: texts, ring: ring, box: box,
 	})
 }
@@ -130,6 +130,7 @@ type services struct {
 	verifications *verification.Service
 	sessions      *session.Service
 	passwords     *password.Service
+	devices       *device.Devices
 	changes       *account.Service
 	texts         *messages.Catalogue
 	ring          *secrets.Ring
@@ -197,7 +198,7 @@ func (p *Provider) newOutbox(store storage.Store, ring *secrets.Ring, accounts u
 	}
 	handlers, err := account.Handlers(account.FollowConfig{
 		Store: store, Users: accounts, Passwords: passwords, SignOut: signOutAll, Composer: templates, Mailer: mailer,
-		Secrets: ring, Issuer: p.cfg.Issuer, ProviderName: p.cfg.Pages.Name, Now: p.now,
+		Secrets: ring, Issuer: p.cfg.Issuer, ProviderName: p.cfg.Pages.Name,
 	})
 	if err != nil {
 		return nil, err
@@ -261,7 +262,7 @@ func (p *Provider) wireDoors(s services) error {
 	}
 	apps, err := cloudbase.New(cloudbase.Deps{
 		Store: s.store, Core: p.core, Verifications: s.verifications, Passwords: s.passwords, Changes: s.changes,
-		Users: s.accounts, Outbox: p.outbox, Secrets: s.ring, Messages: s.texts, Inbound: inbound, Now: p.now, Logger: p.log,
+		Devices: s.devices, Users: s.accounts, Outbox: p.outbox, Secrets: s.ring, Messages: s.texts, Inbound: inbound, Now: p.now,
 	})
 	if err != nil {
 		return err

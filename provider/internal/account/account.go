@@ -5,10 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"time"
 
 	"github.com/lettergate/lettergate/provider/internal/outbox"
+	"github.com/lettergate/lettergate/provider/internal/password"
 	"github.com/lettergate/lettergate/provider/internal/secrets"
 	"github.com/lettergate/lettergate/provider/mail"
 	"github.com/lettergate/lettergate/provider/storage"
@@ -27,6 +27,7 @@ type Directory interface {
 // Passwords is the part of password.Service that changes need.
 type Passwords interface {
 	Set(ctx context.Context, subject, hash string, expires time.Time) error
+	Replace(ctx context.Context, subject, hash string, was password.State, mark string) error
 	Remove(ctx context.Context, subject string) error
 	Changed(ctx context.Context, subject string) (at time.Time, ok bool, err error)
 }
@@ -45,7 +46,6 @@ type Config struct {
 	Outbox    Jobs
 	SignOut   SignOut
 	Now       func() time.Time // default time.Now
-	Logger    *slog.Logger     // default none
 }
 
 // A SignOut ends what was signed in before the given moment, in unix milliseconds:
@@ -63,9 +63,6 @@ func New(cfg Config) (*Service, error) {
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
-	}
-	if cfg.Logger == nil {
-		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	return &Service{cfg}, nil
 }
@@ -122,43 +119,95 @@ func (s *Service) Prove(ctx context.Context, u users.User) (users.User, error) {
 	return proven, nil
 }
 
-// drop removes what is attached to a subject and ends what it was signed in to.
+// drop removes what is attached to a subject and ends what it was signed in to: first,
+// so that no call under way puts something back, and last, because one of them may
+// have signed in meanwhile.
+func drop(ctx context.Context, store storage.Store, passwords Passwords, signOut SignOut, subject string) error {
+	if err := signOut(ctx, subject, forEver, ""); err != nil {
+		return err
+	}
+	if err := passwords.Remove(ctx, subject); err != nil {
+		return err
+	}
+	if err := store.Delete(ctx, profileKey(subject)); err != nil {
+		return err
+	}
+	return signOut(ctx, subject, forEver, "")
+}
+
 func (s *Service) drop(ctx context.Context, subject string) error {
-	if err := s.cfg.Passwords.Remove(ctx, subject); err != nil {
-		return err
-	}
-	if err := s.cfg.Store.Delete(ctx, profileKey(subject)); err != nil {
-		return err
-	}
-	return s.cfg.SignOut(ctx, subject, forEver, "")
+	return drop(ctx, s.cfg.Store, s.cfg.Passwords, s.cfg.SignOut, subject)
 }
 
 // forEver is a moment after every other.
 const forEver = int64(1) << 62
 
-// SetPassword gives the account a new password and signs it out everywhere but in
-// the grant that is kept ("" for none). The owner is told by mail.
-func (s *Service) SetPassword(ctx context.Context, u users.User, hash, lang, keepGrant string) error {
-	at := s.cfg.Now()
-	out, err := s.add(ctx, signOutKind, signOutJob{Subject: u.Subject, Since: at.UnixMilli(), Keep: keepGrant})
+// SetPassword gives the account a new password in the place of the one that it had,
+// and signs it out everywhere but in the grant that is kept ("" for none). The owner
+// is told by mail. It returns password.ErrChanged when somebody else has set another
+// one meanwhile. mark is as for password.Service.Replace.
+func (s *Service) SetPassword(ctx context.Context, u users.User, hash string, was password.State, mark, lang, keepGrant string) error {
+	err := s.newPassword(ctx, u, lang, keepGrant, func() error { return s.cfg.Passwords.Replace(ctx, u.Subject, hash, was, mark) })
 	if err != nil {
 		return fmt.Errorf("set the password: %w", err)
 	}
-	told, err := s.add(ctx, NoticeKind, notice{
-		Kind: mail.NoticePasswordChanged, Subject: u.Subject, To: u.Email, Lang: lang, At: at.UnixMilli(),
-	})
+	return nil
+}
+
+// SignOutOthers signs the account out everywhere but in the grant that is kept.
+func (s *Service) SignOutOthers(ctx context.Context, subject, keepGrant string) error {
+	return s.cfg.SignOut(ctx, subject, forEver, keepGrant)
+}
+
+// ResetPassword gives the account a new password, whatever it had, for whoever has
+// proven the mailbox. Changes of the account that are under way elsewhere fail.
+func (s *Service) ResetPassword(ctx context.Context, u users.User, hash, lang string) error {
+	err := s.cfg.SignOut(ctx, u.Subject, forEver, "")
+	if err == nil {
+		u, err = s.cfg.Users.Update(ctx, u) // a new version: no edit that began before is stored
+	}
+	if err == nil {
+		err = s.newPassword(ctx, u, lang, "", func() error { return s.cfg.Passwords.Set(ctx, u.Subject, hash, time.Time{}) })
+	}
 	if err != nil {
-		return fmt.Errorf("set the password: %w", err)
+		return fmt.Errorf("reset the password: %w", err)
 	}
-	if err := s.cfg.Passwords.Set(ctx, u.Subject, hash, time.Time{}); err != nil { // the old password is worth nothing from here
-		return fmt.Errorf("set the password: %w", err)
+	return nil
+}
+
+// newPassword puts a password, with all that has to follow.
+func (s *Service) newPassword(ctx context.Context, u users.User, lang, keepGrant string, put func() error) error {
+	out, told, err := s.announce(ctx, u, s.cfg.Now(), lang, keepGrant)
+	if err != nil {
+		return err
 	}
-	if err := s.cfg.SignOut(ctx, u.Subject, at.UnixMilli(), keepGrant); err != nil {
-		return fmt.Errorf("set the password: %w", err)
+	// Once before: whatever is under way with an older sign-in finds it dead, or finds
+	// that the password is not the one it knew. Once after: somebody may have signed in
+	// with the old one in between.
+	if err := s.cfg.SignOut(ctx, u.Subject, forEver, keepGrant); err != nil {
+		return err
+	}
+	if err := put(); err != nil { // the old password is worth nothing from here
+		return err
+	}
+	if err := s.cfg.SignOut(ctx, u.Subject, forEver, keepGrant); err != nil {
+		return err
 	}
 	s.cfg.Outbox.Dispatch(out)
 	s.cfg.Outbox.Dispatch(told)
 	return nil
+}
+
+// announce stores what has to follow from a new password.
+func (s *Service) announce(ctx context.Context, u users.User, at time.Time, lang, keepGrant string) (out, told outbox.Ticket, err error) {
+	out, err = s.add(ctx, signOutKind, signOutJob{Subject: u.Subject, Since: at.UnixMilli(), Keep: keepGrant})
+	if err != nil {
+		return out, told, err
+	}
+	told, err = s.add(ctx, NoticeKind, notice{
+		Kind: mail.NoticePasswordChanged, Subject: u.Subject, To: u.Email, Lang: lang, At: at.UnixMilli(),
+	})
+	return out, told, err
 }
 
 // ChangeEmail gives the account a new, proven address. Its owner is told at the old
@@ -166,7 +215,7 @@ func (s *Service) SetPassword(ctx context.Context, u users.User, hash, lang, kee
 func (s *Service) ChangeEmail(ctx context.Context, u users.User, to mail.Address, lang string) (users.User, error) {
 	told, err := s.add(ctx, NoticeKind, notice{
 		Kind: mail.NoticeEmailChanged, Subject: u.Subject, To: u.Email, Lang: lang,
-		NewEmail: to.String(), NewKey: to.Identity(), At: s.cfg.Now().UnixMilli(),
+		NewEmail: to.String(), OldKey: u.EmailKey, At: s.cfg.Now().UnixMilli(),
 	})
 	if err != nil {
 		return users.User{}, fmt.Errorf("change the address: %w", err)

@@ -38,7 +38,7 @@ type notice struct {
 	To       string      `json:"to"`
 	Lang     string      `json:"lang,omitempty"`
 	NewEmail string      `json:"new_email,omitempty"`
-	NewKey   string      `json:"new_key,omitempty"`
+	OldKey   string      `json:"old_key,omitempty"`
 	At       int64       `json:"at"`
 }
 
@@ -47,7 +47,7 @@ type Composer interface {
 	Notice(m mail.NoticeMail) (mail.Message, error)
 }
 
-// FollowConfig is what the handlers of the jobs need. All but Now is required.
+// FollowConfig is what the handlers of the jobs need. All is required.
 type FollowConfig struct {
 	Store        storage.Store
 	Users        Directory
@@ -58,18 +58,14 @@ type FollowConfig struct {
 	Secrets      *secrets.Ring
 	Issuer       string
 	ProviderName string
-	Now          func() time.Time // default time.Now
 }
 
 // Handlers returns the outbox handlers of this package's jobs. They are apart from
 // the Service because the outbox is made first.
 func Handlers(cfg FollowConfig) (map[outbox.Kind]outbox.Handler, error) {
 	switch {
-	case cfg.Store == nil, cfg.Users == nil, cfg.Passwords == nil, cfg.SignOut == nil, cfg.Composer == nil, cfg.Mailer == nil, cfg.Secrets == nil:
+	case cfg.Store == nil, cfg.Users == nil, cfg.Passwords == nil, cfg.SignOut == nil, cfg.Composer == nil, cfg.Mailer == nil, cfg.Secrets == nil, cfg.ProviderName == "":
 		return nil, errors.New("account: a collaborator of the jobs is missing")
-	}
-	if cfg.Now == nil {
-		cfg.Now = time.Now
 	}
 	issuer, err := url.Parse(cfg.Issuer)
 	if err != nil || issuer.Hostname() == "" {
@@ -100,19 +96,16 @@ func (f follower) signOut(ctx context.Context, payload json.RawMessage) error {
 		if !errors.Is(err, users.ErrNotFound) {
 			return fmt.Errorf("account: find the account: %w", err)
 		}
-		return f.drop(ctx, job.Subject)
+		return drop(ctx, f.cfg.Store, f.cfg.Passwords, f.cfg.SignOut, job.Subject)
 	}
-	took, err := f.passwordChanged(ctx, job.Subject, job.Since)
-	if err != nil || !took {
-		return err
+	at, ok, err := f.cfg.Passwords.Changed(ctx, job.Subject)
+	if err != nil {
+		return fmt.Errorf("account: ask for the password: %w", err)
 	}
-	return f.cfg.SignOut(ctx, job.Subject, job.Since, job.Keep)
-}
-
-// drop is what a Delete does that was interrupted.
-func (f follower) drop(ctx context.Context, subject string) error {
-	s := Service{Config{Store: f.cfg.Store, Passwords: f.cfg.Passwords, SignOut: f.cfg.SignOut}}
-	return s.drop(ctx, subject)
+	if !ok || at.UnixMilli() < job.Since {
+		return nil // it was not changed in the end
+	}
+	return f.cfg.SignOut(ctx, job.Subject, at.UnixMilli()+1, job.Keep)
 }
 
 // passwordChanged reports whether the password was set at the moment or later.
@@ -165,10 +158,10 @@ func (f follower) took(ctx context.Context, job notice) (bool, error) {
 	}
 	u, err := f.cfg.Users.BySubject(ctx, job.Subject)
 	if errors.Is(err, users.ErrNotFound) {
-		return false, nil
+		return true, nil // gone since: the owner of the old address learns at least this
 	}
 	if err != nil {
 		return false, fmt.Errorf("account: find the account: %w", err)
 	}
-	return u.EmailKey == job.NewKey, nil
+	return u.EmailKey != job.OldKey, nil
 }

@@ -3,11 +3,11 @@ package cloudbase
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"net/http"
 	"time"
 
 	"github.com/lettergate/lettergate/provider/internal/account"
+	"github.com/lettergate/lettergate/provider/internal/device"
 	"github.com/lettergate/lettergate/provider/internal/messages"
 	"github.com/lettergate/lettergate/provider/internal/oauthcore"
 	"github.com/lettergate/lettergate/provider/internal/outbox"
@@ -30,18 +30,20 @@ const GrantType = "cloudbase"
 
 // Accounts is the part of users.Directory that the API needs.
 type Accounts interface {
+	BySubject(ctx context.Context, subject string) (users.User, error)
 	ByEmail(ctx context.Context, emailKey string) (users.User, error)
 	ByUsername(ctx context.Context, username string) (users.User, error)
 	Create(ctx context.Context, u users.User) (users.User, error)
 	Update(ctx context.Context, u users.User) (users.User, error)
 }
 
-// Deps are what the API works with. All but Logger are required.
+// Deps are what the API works with. All are required.
 type Deps struct {
 	Store         storage.Store
 	Core          *oauthcore.Core
 	Verifications *verification.Service
 	Passwords     *password.Service
+	Devices       *device.Devices
 	Changes       *account.Service
 	Users         Accounts
 	Outbox        interface{ Dispatch(outbox.Ticket) }
@@ -49,7 +51,6 @@ type Deps struct {
 	Messages      *messages.Catalogue
 	Inbound       *web.Inbound
 	Now           func() time.Time
-	Logger        *slog.Logger
 }
 
 // An API is the handlers. It is safe for concurrent use.
@@ -60,12 +61,9 @@ type API struct {
 
 // New returns the API.
 func New(deps Deps) (*API, error) {
-	if deps.Store == nil || deps.Core == nil || deps.Verifications == nil || deps.Passwords == nil || deps.Changes == nil || deps.Users == nil ||
+	if deps.Store == nil || deps.Core == nil || deps.Verifications == nil || deps.Passwords == nil || deps.Devices == nil || deps.Changes == nil || deps.Users == nil ||
 		deps.Outbox == nil || deps.Secrets == nil || deps.Messages == nil || deps.Inbound == nil || deps.Now == nil {
 		return nil, errors.New("cloudbase: all of Deps are required")
-	}
-	if deps.Logger == nil {
-		deps.Logger = slog.New(slog.DiscardHandler)
 	}
 	return &API{Deps: deps, clients: deps.Core.Clients().CloudBase()}, nil
 }

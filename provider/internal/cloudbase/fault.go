@@ -54,31 +54,25 @@ const (
 	numberInternal           = 13
 	numberUnavailable        = 14
 	numberUnauthenticated    = 16
+	numberCaptcha            = 4002
 	numberUnauthorizedClient = 4022
 	numberPassword           = 4100
 	numberPasswordNotSet     = 4101
 	numberInvalidGrant       = 4102
 	numberUserBlocked        = 4103
-	numberCaptcha            = 4002
 )
 
-func invalid(text string) fault {
-	return fault{code: "invalid_argument", number: numberInvalidArgument, status: http.StatusBadRequest, text: text}
+func invalid(text string) *fault {
+	return &fault{code: "invalid_argument", number: numberInvalidArgument, status: http.StatusBadRequest, text: text}
 }
 
-func precondition(text string) fault {
-	return fault{code: "failed_precondition", number: numberFailedPrecondition, status: http.StatusBadRequest, text: text}
+func precondition(text string) *fault {
+	return &fault{code: "failed_precondition", number: numberFailedPrecondition, status: http.StatusBadRequest, text: text}
 }
 
-func errCode() *fault {
-	f := invalid("api.verification")
-	return &f
-}
+func errCode() *fault { return invalid("api.verification") }
 
-func errToken() *fault {
-	f := invalid("api.verification_token")
-	return &f
-}
+func errToken() *fault { return invalid("api.verification_token") }
 
 // errCredentials is the one answer to a wrong password, an account without one, and
 // no account.
@@ -132,6 +126,8 @@ func faultOf(err error) *fault {
 	switch {
 	case errors.As(err, &named):
 		return named
+	case errors.Is(err, password.ErrChanged):
+		return errDenied("api.sudo").because(err)
 	case errors.Is(err, password.ErrBusy):
 		f := errUnavailable(err)
 		f.text, f.retry = "api.busy", 2

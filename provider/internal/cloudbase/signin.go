@@ -48,9 +48,13 @@ func (a *API) issue(c *call, u users.User, box verification.Mailbox) (tokens, er
 	if err != nil {
 		return tokens{}, err
 	}
-	return a.grant(c, oauthcore.Authentication{
+	answer, err := a.grant(c, oauthcore.Authentication{
 		Type: GrantType, Subject: u.Subject, ACR: oauthcore.ACREmail, AMR: []string{"otp"}, At: box.At, GrantID: id,
 	})
+	if errors.Is(err, oauthcore.ErrIssued) {
+		err = errToken().because(err) // a proof signs in once, and not again when that was ended
+	}
+	return answer, err
 }
 
 func (a *API) grant(c *call, who oauthcore.Authentication) (tokens, error) {
@@ -118,8 +122,14 @@ func (a *API) signInProven(c *call, u users.User, box verification.Mailbox) (tok
 	if u.Disabled {
 		return tokens{}, errBlocked()
 	}
-	u, err := a.Changes.Prove(c.Context(), u)
+	state, err := a.Passwords.State(c.Context(), u.Subject)
 	if err != nil {
+		return tokens{}, err
+	}
+	if outdated(box, state) {
+		return tokens{}, errToken()
+	}
+	if u, err = a.Changes.Prove(c.Context(), u); err != nil {
 		return tokens{}, err
 	}
 	if err := a.spend(c, box); err != nil {
@@ -134,7 +144,7 @@ func (a *API) signInByPassword(c *call, req signInRequest) (tokens, error) {
 		return tokens{}, err
 	}
 	now := a.Now()
-	err = a.Passwords.Verify(c.Context(), password.Try{
+	state, err := a.Passwords.Verify(c.Context(), password.Try{
 		Subject: u.Subject, Identity: identity, Password: req.Password.value, DeviceID: c.device, Source: a.Inbound.Source(c.Request),
 	})
 	switch {
@@ -145,15 +155,40 @@ func (a *API) signInByPassword(c *call, req signInRequest) (tokens, error) {
 	case u.Disabled:
 		return tokens{}, errBlocked()
 	}
-	id := secrets.NewID()
-	if c.once != nil {
-		if id, err = a.grantID("password", string(c.once), u.Subject); err != nil {
-			return tokens{}, err
-		}
+	answer, err := a.grantByPassword(c, u, now)
+	if err != nil {
+		return tokens{}, err
 	}
-	return a.grant(c, oauthcore.Authentication{
-		Type: GrantType, Subject: u.Subject, ACR: oauthcore.ACRPassword, AMR: []string{"pwd"}, At: now, GrantID: id,
-	})
+	// Whoever has changed the password meanwhile has signed out all that there was, and
+	// perhaps not yet this.
+	after, err := a.Passwords.State(c.Context(), u.Subject)
+	if err == nil && after == state {
+		return answer, nil
+	}
+	if err = errors.Join(err, a.Core.EndGrant(c.Context(), c.client, answer.AccessToken)); err != nil {
+		return tokens{}, err
+	}
+	return tokens{}, errCredentials()
+}
+
+// grantByPassword makes the grant of a sign-in by password, named after the request.
+func (a *API) grantByPassword(c *call, u users.User, at time.Time) (tokens, error) {
+	who := oauthcore.Authentication{
+		Type: GrantType, Subject: u.Subject, ACR: oauthcore.ACRPassword, AMR: []string{"pwd"}, At: at, GrantID: secrets.NewID(),
+	}
+	if c.once == nil {
+		return a.grant(c, who)
+	}
+	var err error
+	if who.GrantID, err = a.grantID("password", string(c.once), u.Subject); err != nil {
+		return tokens{}, err
+	}
+	answer, err := a.grant(c, who)
+	if errors.Is(err, oauthcore.ErrIssued) { // the password was right once more: another sign-in in the same words
+		who.GrantID = secrets.NewID()
+		answer, err = a.grant(c, who)
+	}
+	return answer, err
 }
 
 type tokenRequest struct {
@@ -165,8 +200,7 @@ type tokenRequest struct {
 func (a *API) token(c *call, req tokenRequest) (tokens, error) {
 	switch {
 	case req.GrantType.value != config.GrantRefreshToken:
-		f := invalid("api.grant_type")
-		return tokens{}, &f
+		return tokens{}, invalid("api.grant_type")
 	case req.RefreshToken.value == "":
 		return tokens{}, errMissing("refresh_token")
 	}
@@ -191,7 +225,8 @@ type revokeRequest struct {
 }
 
 // revoke is POST revoke: the SDK sends the access token only and means the whole
-// sign-in. Whatever the token is, the person is signed out when it is answered.
+// sign-in. What is no token of this app's ends nothing and is no error: an error would
+// keep the login in the SDK.
 func (a *API) revoke(c *call, req revokeRequest) (void, error) {
 	return void{}, a.Core.EndGrant(c.Context(), c.client, req.Token.value)
 }

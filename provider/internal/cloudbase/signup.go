@@ -47,18 +47,15 @@ func (a *API) signUp(c *call, req signUpRequest) (tokens, error) {
 	if err != nil {
 		return tokens{}, err
 	}
-	if req.Email.value != "" {
-		address, err := emailOf(req.Email, req.Phone)
-		if err != nil {
-			return tokens{}, err
-		}
-		if address.Identity() != box.Identity {
-			return tokens{}, errTokenOf()
-		}
+	if err := proves(box, req.Email, req.Phone); err != nil {
+		return tokens{}, err
 	}
 	existing, err := a.Users.ByEmail(c.Context(), box.Identity)
 	switch {
 	case errors.Is(err, users.ErrNotFound):
+		if box.Spent {
+			return tokens{}, errToken() // the account that this proof made is gone
+		}
 		if !c.client.SignUp {
 			return tokens{}, errDenied("api.sign_up")
 		}
@@ -69,8 +66,7 @@ func (a *API) signUp(c *call, req signUpRequest) (tokens, error) {
 	case c.hidden && existing.EmailVerified:
 		return a.signInProven(c, existing, box)
 	case existing.EmailVerified:
-		f := precondition("api.email_taken")
-		return tokens{}, &f
+		return tokens{}, precondition("api.email_taken")
 	case existing.Disabled:
 		return tokens{}, errBlocked()
 	}
@@ -107,10 +103,9 @@ func (a *API) checkRegistration(c *call, req signUpRequest, box verification.Mai
 	}
 	if !free {
 		if !c.hidden {
-			f := precondition("api.username_taken")
-			return reg, &f
+			return reg, precondition("api.username_taken")
 		}
-		reg.user.Username = "" // who has it is nobody's to learn
+		reg.user.Username = "" // a sign-up does not tell who has it
 	}
 	if req.Password.value != "" {
 		reg.hash, err = a.hash(c, req.Password.value)
@@ -124,8 +119,7 @@ func (a *API) usernameFree(c *call, username, subject string) (bool, error) {
 		return true, nil
 	}
 	if _, ok := users.UsernameKey(username); !ok {
-		f := invalid("api.username_rule")
-		return false, &f
+		return false, invalid("api.username_rule")
 	}
 	other, err := a.Users.ByUsername(c.Context(), username)
 	switch {
@@ -164,36 +158,51 @@ func (a *API) register(c *call, reg registration, existing users.User) (tokens, 
 		}
 		return a.signInProven(c, u, reg.box)
 	case errors.Is(err, users.ErrEmailTaken):
-		return tokens{}, precondition("api.email_taken").because(err)
+		return tokens{}, clash(err)
 	case errors.Is(err, users.ErrUsernameTaken) && c.hidden:
 		reg.user.Username = ""
 		if u, err = a.makeAccount(c, reg, existing); err != nil {
 			return tokens{}, err
 		}
-	case errors.Is(err, users.ErrUsernameTaken):
-		return tokens{}, precondition("api.username_taken").because(err)
 	case err != nil:
-		return tokens{}, err
+		return tokens{}, clash(err)
 	}
-	if err := a.spend(c, reg.box); err != nil {
-		return tokens{}, err
-	}
-	if reg.hash != "" {
-		if err := a.Passwords.Set(c.Context(), u.Subject, reg.hash, time.Time{}); err != nil {
-			return tokens{}, err
-		}
-	}
-	if reg.profile != (account.Profile{}) {
+	if reg.profile != (account.Profile{}) && !reg.box.Spent {
 		if err := a.Changes.EditProfile(c.Context(), u.Subject, func(p *account.Profile) { *p = reg.profile }); err != nil {
 			return tokens{}, err
 		}
 	}
+	if err := a.spend(c, reg.box); err != nil {
+		return tokens{}, err
+	}
+	if err := a.firstPassword(c, u, reg); err != nil {
+		return tokens{}, err
+	}
 	return a.issue(c, u, reg.box)
+}
+
+// firstPassword sets the password of a registration. A request that is sent again
+// completes what is missing and does not undo what came after it.
+func (a *API) firstPassword(c *call, u users.User, reg registration) error {
+	if reg.hash == "" {
+		return nil
+	}
+	if !reg.box.Spent {
+		return a.Passwords.Set(c.Context(), u.Subject, reg.hash, time.Time{})
+	}
+	err := a.Passwords.Replace(c.Context(), u.Subject, reg.hash, password.State{}, "")
+	if errors.Is(err, password.ErrChanged) {
+		return nil
+	}
+	return err
 }
 
 // makeAccount makes the account. It can be repeated with the same proof.
 func (a *API) makeAccount(c *call, reg registration, existing users.User) (users.User, error) {
-	if existing.Subject == "" || existing.Subject == reg.box.Subject {
+	switch {
+	case reg.box.Spent:
+		return existing, nil
+	case existing.Subject == "", existing.Subject == reg.box.Subject:
 		return a.Users.Create(c.Context(), reg.user)
 	}
 	u, err := a.Changes.Prove(c.Context(), existing)

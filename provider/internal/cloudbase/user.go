@@ -99,7 +99,7 @@ func (e profileEdit) check() error {
 	}
 	// Whoever shows the picture follows the URL.
 	if e.Picture != nil && e.Picture.value != "" && !strings.HasPrefix(e.Picture.value, "https://") && !strings.HasPrefix(e.Picture.value, "http://") {
-		return invalid("api.text_rule").with("field", "picture")
+		return invalid("api.picture_rule")
 	}
 	return nil
 }
@@ -167,8 +167,7 @@ func (a *API) editBasic(c *call, req editRequest) (void, error) {
 	case req.EncryptPassword != nil, req.EncryptNewPassword != nil:
 		return void{}, errUnimplemented()
 	case req.Phone != nil && req.Phone.value != "":
-		f := invalid("api.email_only")
-		return void{}, &f
+		return void{}, invalid("api.email_only")
 	}
 	return void{}, a.edit(c, req)
 }
@@ -179,18 +178,24 @@ func (a *API) edit(c *call, req editRequest) error {
 	if err := said.check(); err != nil {
 		return err
 	}
+	address := req.Email != nil && req.Email.value != ""
+	if address {
+		if err := a.again(c); err != nil {
+			return err
+		}
+	}
 	u, err := a.edited(c, req)
 	if err != nil {
 		return err
 	}
-	if req.Email != nil && req.Email.value != "" {
-		if err := a.editEmail(c, u, *req.Email); err != nil {
-			return err
-		}
-	} else if u != c.user {
-		if _, err := a.Users.Update(c.Context(), u); err != nil {
-			return named(err)
-		}
+	switch {
+	case address:
+		err = a.editEmail(c, u, *req.Email)
+	case u != c.user:
+		_, err = a.Users.Update(c.Context(), u)
+	}
+	if err != nil {
+		return clash(err)
 	}
 	if said.empty() {
 		return nil
@@ -198,8 +203,25 @@ func (a *API) edit(c *call, req editRequest) error {
 	return a.Changes.EditProfile(c.Context(), u.Subject, said.apply)
 }
 
-// named gives the clashes of an update their faults.
-func named(err error) error {
+// again asks once more who is signed in, the account first: a change that is stored
+// by the version read here began while nobody had signed this person out.
+func (a *API) again(c *call) error {
+	u, err := a.Users.BySubject(c.Context(), c.user.Subject)
+	if errors.Is(err, users.ErrNotFound) {
+		return errUnauthenticated().because(err)
+	}
+	if err != nil {
+		return err
+	}
+	if _, _, _, err = a.whoHolds(c.Context(), bearer(c.Request)); err != nil {
+		return err
+	}
+	c.user = u
+	return nil
+}
+
+// clash gives the clashes of a change of accounts their faults.
+func clash(err error) error {
 	switch {
 	case errors.Is(err, users.ErrUsernameTaken):
 		return precondition("api.username_taken").because(err)
@@ -232,8 +254,7 @@ func (a *API) edited(c *call, req editRequest) (users.User, error) {
 			return u, err
 		}
 		if !free {
-			f := precondition("api.username_taken")
-			return u, &f
+			return u, precondition("api.username_taken")
 		}
 		u.Username = req.Username.value
 	}
@@ -241,6 +262,9 @@ func (a *API) edited(c *call, req editRequest) (users.User, error) {
 }
 
 // editEmail changes the address of u to one whose proof this person has asked for.
+// The call carries nothing but the access token, which every service of the app gets
+// to see, so it has to come from a device that has signed in to the account. Others
+// confirm who they are and change the contact.
 func (a *API) editEmail(c *call, u users.User, email text) error {
 	address, err := emailOf(email, text{})
 	if err != nil {
@@ -250,7 +274,14 @@ func (a *API) editEmail(c *call, u users.User, email text) error {
 		if u != c.user {
 			_, err = a.Users.Update(c.Context(), u)
 		}
-		return named(err)
+		return err
+	}
+	recs, err := a.Store.Get(c.Context(), a.Devices.Key(c.device))
+	if err != nil {
+		return err
+	}
+	if !a.Devices.Known(recs[0], u.EmailKey) {
+		return errDenied("api.sudo")
 	}
 	box, err := a.Verifications.Requested(c.Context(), u.Subject, address.Identity(), c.client.ID, c.once)
 	if errors.Is(err, verification.ErrInvalid) {
@@ -259,24 +290,29 @@ func (a *API) editEmail(c *call, u users.User, email text) error {
 	if err != nil {
 		return err
 	}
-	return a.changeEmail(c, u, address, box)
+	return a.changeEmail(c, u, box)
 }
 
-// changeEmail gives the account the proven address.
-func (a *API) changeEmail(c *call, u users.User, to mail.Address, box verification.Mailbox) error {
+// changeEmail gives the account the proven address, as it was spelt for the proof.
+func (a *API) changeEmail(c *call, u users.User, box verification.Mailbox) error {
+	to, err := mail.ParseAddress(box.Email)
+	if err != nil {
+		return err
+	}
 	other, err := a.Users.ByEmail(c.Context(), to.Identity())
 	switch {
 	case err == nil && other.Subject != u.Subject:
-		f := precondition("api.email_taken")
-		return &f
+		return precondition("api.email_taken")
 	case err != nil && !errors.Is(err, users.ErrNotFound):
 		return err
+	case box.Spent && !u.UpdatedAt.Before(box.SpentAt):
+		return errToken() // it was done, and the account has changed since
 	}
 	if err := a.spend(c, box); err != nil {
 		return err
 	}
 	_, err = a.Changes.ChangeEmail(c.Context(), u, to, c.lang)
-	return named(err)
+	return clash(err)
 }
 
 type providersResponse struct {

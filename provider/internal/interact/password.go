@@ -60,14 +60,14 @@ func (p *Pages) Password(w http.ResponseWriter, r *http.Request) {
 		p.showPassword(v, http.StatusOK, i, request, name, "")
 		return
 	}
-	u, err := p.verified(r, name, form.Get("password"))
+	u, state, err := p.verified(r, name, form.Get("password"))
 	switch {
 	case errors.Is(err, password.ErrWrong), errors.Is(err, password.ErrNotSet):
 		p.showPassword(v, http.StatusBadRequest, i, request, name, page.WrongPassword)
 	case err != nil:
 		p.outage(v, err)
 	default:
-		p.enter(v, i, request, u)
+		p.enter(v, i, request, u, state)
 	}
 }
 
@@ -85,22 +85,22 @@ func (p *Pages) showPassword(v *visit, status int, i oauthcore.Interaction, r *o
 
 // verified returns the account whose password this is. A name that nobody has costs
 // the same work and gets the same error as a wrong password.
-func (p *Pages) verified(r *http.Request, name, typed string) (users.User, error) {
+func (p *Pages) verified(r *http.Request, name, typed string) (users.User, password.State, error) {
 	u, identity, err := p.Names.Named(r.Context(), name)
 	if err != nil {
-		return users.User{}, err
+		return users.User{}, password.State{}, err
 	}
-	err = p.Passwords.Verify(r.Context(), password.Try{
+	state, err := p.Passwords.Verify(r.Context(), password.Try{
 		Subject: u.Subject, Identity: identity, Password: typed, Source: p.Inbound.Source(r),
 	})
 	if err == nil && u.Disabled {
 		err = password.ErrWrong
 	}
-	return u, err
+	return u, state, err
 }
 
 // enter signs in whoever has shown who they are, and goes on to what they came for.
-func (p *Pages) enter(v *visit, i oauthcore.Interaction, request *oauthcore.AuthorizeRequest, u users.User) {
+func (p *Pages) enter(v *visit, i oauthcore.Interaction, request *oauthcore.AuthorizeRequest, u users.User, state password.State) {
 	previous, _, err := p.Sessions.Load(v.r.Context(), p.Cookies.Session(v.r))
 	if err != nil {
 		p.outage(v, err)
@@ -111,12 +111,12 @@ func (p *Pages) enter(v *visit, i oauthcore.Interaction, request *oauthcore.Auth
 		p.fail(v, http.StatusInternalServerError, page.Internal, err)
 		return
 	}
-	state, err := i.Encode()
+	carried, err := i.Encode()
 	if err != nil {
 		p.fail(v, http.StatusInternalServerError, page.Internal, err)
 		return
 	}
-	passed := verification.Request{ClientID: ownClient, ClientName: p.Name, Email: address, Browser: v.browser, Locale: v.lang, State: state}
+	passed := verification.Request{ClientID: ownClient, ClientName: p.Name, Email: address, Browser: v.browser, Locale: v.lang, State: carried}
 	if request != nil {
 		passed.ClientID, passed.ClientName = request.Client.ID, request.Client.DisplayName()
 	}
@@ -125,11 +125,21 @@ func (p *Pages) enter(v *visit, i oauthcore.Interaction, request *oauthcore.Auth
 		p.outage(v, err)
 		return
 	}
-	_, cookie, err := p.Sessions.Authenticated(v.r.Context(), session.Authentication{
+	made, cookie, err := p.Sessions.Authenticated(v.r.Context(), session.Authentication{
 		Subject: u.Subject, AMR: []string{amrPassword}, At: p.Now(), Previous: previous.ID,
 	})
 	if err != nil {
 		p.outage(v, err)
+		return
+	}
+	// Whoever has changed the password meanwhile has signed out all that there was, and
+	// perhaps not yet this.
+	if after, err := p.Passwords.State(v.r.Context(), u.Subject); err != nil || after != state {
+		if err := errors.Join(err, p.Sessions.End(v.r.Context(), made.ID)); err != nil {
+			p.outage(v, err)
+			return
+		}
+		p.showPassword(v, http.StatusBadRequest, i, request, "", page.WrongPassword)
 		return
 	}
 	p.Cookies.SetSession(v.w, cookie)

@@ -9,7 +9,6 @@ import (
 	"github.com/ory/fosite"
 
 	"github.com/lettergate/lettergate/provider/internal/fositestore"
-	"github.com/lettergate/lettergate/provider/internal/secrets"
 )
 
 // ACRPassword is the authentication context class of a sign-in by password: one
@@ -33,8 +32,13 @@ type Authentication struct {
 // issueAgain is how long a request that is sent again is taken for the same one.
 const issueAgain = time.Minute
 
+// ErrIssued says that the grant was made before, and that its tokens are not given
+// again: it was ended, is older than a minute, or is somebody else's.
+var ErrIssued = errors.New("the grant was made before")
+
 // Issue gives the client tokens for all the scopes that it is registered with, and
-// always a refresh token. What it decided is stored before it returns.
+// always a refresh token. What it decided is stored before it returns. When the grant
+// was made just now, the tokens are of that one; otherwise Issue returns ErrIssued.
 func (c *Core) Issue(ctx context.Context, client *Client, a Authentication) (TokenResponse, error) {
 	answer, err := c.issue(ctx, client, a)
 	if !errors.Is(err, fositestore.ErrExists) {
@@ -48,8 +52,7 @@ func (c *Core) Issue(ctx context.Context, client *Client, a Authentication) (Tok
 	if g := unit.Grant(); found && g.ClientID == client.ID && g.Subject == a.Subject && unit.Now().Sub(time.UnixMilli(g.CreatedAt)) < issueAgain {
 		return c.mint(ctx, client, unit)
 	}
-	a.GrantID = secrets.NewID() // long ago, or of somebody else: another sign-in in the same words
-	return c.issue(ctx, client, a)
+	return TokenResponse{}, ErrIssued
 }
 
 func (c *Core) issue(ctx context.Context, client *Client, a Authentication) (TokenResponse, error) {
@@ -87,15 +90,19 @@ func (c *Core) mint(ctx context.Context, client *Client, unit *fositestore.Unit)
 	return tokenResponse(response, unit, g.Scopes), nil
 }
 
-// EndGrant ends the grant that an access token of the client belongs to, with all
-// that was born of it. A token that is expired ends it as well; what is no token of
-// the client's ends nothing, which is no error.
+// EndGrant ends the grant that an access or refresh token of the client belongs to,
+// with all that was born of it. A token that is expired ends it as well; what is no
+// token of the client's ends nothing, which is no error.
 func (c *Core) EndGrant(ctx context.Context, client *Client, token string) error {
-	claims, err := c.decodeAccess(token)
-	if err != nil || claims.Issuer != c.issuer || claims.ClientID != client.ID || claims.GrantID == "" {
-		return nil
+	id, _, ok := c.grants.ParseRefresh(token)
+	if !ok {
+		claims, err := c.decodeAccess(token)
+		if err != nil || claims.Issuer != c.issuer || claims.GrantID == "" {
+			return nil
+		}
+		id = claims.GrantID
 	}
-	_, err = c.grants.RevokeGrant(ctx, claims.GrantID, func(g *fositestore.Grant) bool { return g.ClientID == client.ID })
+	_, err := c.grants.RevokeGrant(ctx, id, func(g *fositestore.Grant) bool { return g.ClientID == client.ID })
 	return err
 }
 

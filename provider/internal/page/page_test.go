@@ -88,7 +88,7 @@ func variants(in input) map[string]page.Page {
 		"signin-problem":     signinProblem,
 		"signin-password":    signinPassword,
 		"password":           page.Password{Client: client, FormTargets: targets, Action: "/login/password", CodeAction: "/login/email", Hidden: hidden, Email: in.email},
-		"password-problem":   page.Password{Action: "/login/password", CodeAction: "/login/email", Hidden: hidden, Error: page.WrongPassword},
+		"password-problem":   page.Password{Client: client, FormTargets: targets, Action: "/login/password", CodeAction: "/login/email", Hidden: hidden, Error: page.WrongPassword},
 		"code":               code,
 		"code-problem":       codeProblem,
 		"code-last":          codeLast,

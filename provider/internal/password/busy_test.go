@@ -96,7 +96,7 @@ func TestBusy(t *testing.T) {
 	w.verify(try(right, 100), nil)
 }
 
-// What is over a limit stays over it, however busy we are.
+// What is over a limit stays over it, however busy we are, and takes no turn.
 func TestBusyOverTheLimit(t *testing.T) {
 	little := small()
 	little.TriesPerAccount, little.TriesPerSource = 1, 1
@@ -108,9 +108,9 @@ func TestBusyOverTheLimit(t *testing.T) {
 	w.Service = w.service(cfg)
 	w.occupied(func() {
 		for range 3 {
-			w.verify(try("wrong", 0), password.ErrBusy) // over the source's: the account was not counted
+			w.verify(try("wrong", 0), password.ErrWrong) // over the source's: the account was not counted
 		}
-		w.verify(try("wrong", 1), password.ErrBusy) // over the account's
+		w.verify(try("wrong", 1), password.ErrWrong) // over the account's
 	})
 	w.Service = w.service(little)
 	w.verify(try(right, 2), password.ErrWrong)

@@ -11,8 +11,9 @@ import (
 
 // The counters of tries are named here and nowhere else:
 //
-//	password/source/<pseudonym of the network>             10 min
-//	password/account/<class>/<pseudonym of the identity>   24 h
+//	password/source/<pseudonym of the network>                      10 min
+//	password/account/stranger/<pseudonym of the identity>           24 h
+//	password/account/known/<pseudonym of the identity and device>   24 h
 //
 // They are to passwords what those of package verification are to codes, and
 // count apart from them. A window begins with its first try and is never extended.
@@ -24,7 +25,8 @@ const (
 	accountWindow = 24 * time.Hour
 
 	// The classes of tries: from a device that has not signed in to the account
-	// before, and from one that has. A stranger cannot use up the owner's.
+	// before, and from one that has. A stranger cannot use up the owner's, nor can
+	// whoever once signed in from another device.
 	stranger = "stranger"
 	known    = "known"
 )
@@ -44,9 +46,9 @@ type counter struct {
 }
 
 func (s *Service) tries(t Try, device storage.Record) tries {
-	class, perAccount := stranger, s.cfg.TriesPerAccount
+	class, who, perAccount := stranger, t.Identity, s.cfg.TriesPerAccount
 	if s.deps.Devices.Known(device, t.Identity) {
-		class, perAccount = known, s.cfg.TriesPerKnownAccount
+		class, who, perAccount = known, t.Identity+"\x00"+device.Key.ID, s.cfg.TriesPerKnownAccount
 	}
 	named := func(id string) storage.Key { return storage.Key{Kind: storage.Counter, ID: "password/" + id} }
 	ring := s.deps.Secrets
@@ -57,7 +59,7 @@ func (s *Service) tries(t Try, device storage.Record) tries {
 			int64(s.cfg.TriesPerSource), sourceWindow,
 		},
 		account: counter{
-			"account", named("account/" + class + "/" + ring.Pseudonym(accountPurpose, t.Identity)),
+			"account", named("account/" + class + "/" + ring.Pseudonym(accountPurpose, who)),
 			int64(perAccount), accountWindow,
 		},
 	}

@@ -28,6 +28,9 @@ var (
 	// ErrBusy says that too many passwords are being worked on, or that the caller
 	// did not want to wait. Nothing was compared.
 	ErrBusy = errors.New("password: too many at once")
+
+	// ErrChanged says that the password is not the one that it was.
+	ErrChanged = errors.New("password: changed by somebody else")
 )
 
 // developmentSources is how many times more a source may try in development,
@@ -137,7 +140,23 @@ type record struct {
 	V       int    `json:"v"`
 	Hash    string `json:"hash"`    // PHC string
 	Changed int64  `json:"changed"` // when it was set; unix ms
+	Mark    string `json:"mark"`    // of the Put that set it
 }
+
+// A State says which password a subject has. States are compared with ==: each Set
+// makes another one, and the zero State is that of nobody's password.
+type State struct {
+	At   time.Time // when it was set
+	mark string
+}
+
+// String names the password; it tells nothing of it.
+func (s State) String() string { return s.mark }
+
+// IsSet reports whether there is a password.
+func (s State) IsSet() bool { return s.mark != "" }
+
+func (v record) state() State { return State{time.UnixMilli(v.Changed), v.Mark} }
 
 const recordVersion = 1
 
@@ -162,16 +181,41 @@ func decode(r storage.Record) (record, hash, error) {
 // Set makes hash, which Hash has made, the subject's password until it expires; the
 // zero time is never. The last one to be set counts.
 func (s *Service) Set(ctx context.Context, subject, hash string, expires time.Time) error {
-	if _, err := parse(hash); err != nil {
+	v := record{Hash: hash, Mark: secrets.NewID()}
+	return s.put(ctx, subject, v, expires, func(storage.Record) error { return nil })
+}
+
+// Replace is Set for whoever knows which password there was: when it is another one
+// by now, Replace returns ErrChanged and leaves it. mark names the new password's
+// State, so that a request can find out that it has set it; "" draws one.
+func (s *Service) Replace(ctx context.Context, subject, hash string, was State, mark string) error {
+	if mark == "" {
+		mark = secrets.NewID()
+	}
+	return s.put(ctx, subject, record{Hash: hash, Mark: mark}, time.Time{}, func(cur storage.Record) error {
+		now, err := stateOf(cur)
+		if err == nil && now != was {
+			err = ErrChanged
+		}
+		return err
+	})
+}
+
+func (s *Service) put(ctx context.Context, subject string, v record, expires time.Time, check func(storage.Record) error) error {
+	if _, err := parse(v.Hash); err != nil {
 		return fmt.Errorf("password: set: %w", err)
 	}
-	value, err := json.Marshal(record{V: recordVersion, Hash: hash, Changed: s.cfg.Now().UnixMilli()})
+	v.V, v.Changed = recordVersion, s.cfg.Now().UnixMilli()
+	value, err := json.Marshal(v)
 	if err != nil {
 		return fmt.Errorf("password: encode: %w", err)
 	}
-	_, err = storage.Update(ctx, s.deps.Store, key(subject), func(storage.Record) (storage.Record, error) {
-		return storage.Record{Value: value, Expires: expires}, nil
+	_, err = storage.Update(ctx, s.deps.Store, key(subject), func(cur storage.Record) (storage.Record, error) {
+		return storage.Record{Value: value, Expires: expires}, check(cur)
 	})
+	if errors.Is(err, ErrChanged) {
+		return ErrChanged
+	}
 	if err != nil {
 		return unavailable("set", err)
 	}
@@ -186,21 +230,31 @@ func (s *Service) Remove(ctx context.Context, subject string) error {
 	return nil
 }
 
+// State returns which password the subject has, the zero State for none.
+func (s *Service) State(ctx context.Context, subject string) (State, error) {
+	recs, err := s.deps.Store.Get(ctx, key(subject))
+	if err != nil {
+		return State{}, unavailable("read", err)
+	}
+	return stateOf(recs[0])
+}
+
+func stateOf(r storage.Record) (State, error) {
+	if r.IsZero() {
+		return State{}, nil
+	}
+	v, _, err := decode(r)
+	if err != nil {
+		return State{}, err
+	}
+	return v.state(), nil
+}
+
 // Changed returns when the subject's password was set; ok is false when there is
 // none.
 func (s *Service) Changed(ctx context.Context, subject string) (at time.Time, ok bool, err error) {
-	recs, err := s.deps.Store.Get(ctx, key(subject))
-	if err != nil {
-		return time.Time{}, false, unavailable("read", err)
-	}
-	if recs[0].IsZero() {
-		return time.Time{}, false, nil
-	}
-	v, _, err := decode(recs[0])
-	if err != nil {
-		return time.Time{}, false, err
-	}
-	return time.UnixMilli(v.Changed), true, nil
+	state, err := s.State(ctx, subject)
+	return state.At, state.IsSet(), err
 }
 
 // unavailable wraps an error of the store with the deed. A conflict that outlasted

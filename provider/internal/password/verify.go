@@ -29,43 +29,45 @@ type Try struct {
 	Source netip.Addr
 }
 
-// Verify returns nil for the right password. Else it returns ErrWrong, ErrNotSet
-// when the account exists and has no password, ErrBusy, or an error of the store,
-// which says nothing about the password.
+// Verify returns the state of the password that was right. Else it returns ErrWrong,
+// ErrNotSet when the account exists and has no password, ErrBusy, or an error of the
+// store, which says nothing about the password.
 //
-// Up to the answer every try costs the same: one Get, the counters up to the first
-// over its limit, and one hash. Nothing is compared that was not counted, so that
-// any number of parallel tries has as many comparisons as the limits allow.
-func (s *Service) Verify(ctx context.Context, t Try) error {
+// Within the limits every try costs the same: one Get, two counters, and one hash.
+// Nothing is compared that was not counted, so that any number of parallel tries has
+// as many comparisons as the limits allow. Over a limit nothing is computed: names
+// that nobody has are over theirs as soon, and whoever is over it must not keep
+// others from their turn.
+//
+// The password may have been changed since it was compared. Whoever lets somebody in
+// by it asks for the State again once that is stored.
+func (s *Service) Verify(ctx context.Context, t Try) (State, error) {
 	kept, err := s.read(ctx, t)
 	if err != nil {
-		return err
+		return State{}, err
 	}
 	tries := s.tries(t, kept.device)
 	over, err := tries.count(ctx)
 	if err != nil {
-		return err
+		return State{}, err
 	}
 	if over != "" {
 		s.cfg.Logger.InfoContext(ctx, "password: a try over a limit was refused", "limit", over)
+		return State{}, ErrWrong
 	}
 	if err := s.turn(ctx); err != nil {
-		if over == "" {
-			tries.refund(ctx)
-		}
-		return err
+		tries.refund(ctx)
+		return State{}, err
 	}
 	right := s.compare(kept.hash, t.Password)
 	switch {
-	case over != "":
-		return ErrWrong
 	case !kept.found && t.Subject != "":
-		return ErrNotSet
+		return State{}, ErrNotSet
 	case !kept.found || !right:
-		return ErrWrong
+		return State{}, ErrWrong
 	}
 	s.succeeded(ctx, t, kept, tries)
-	return nil
+	return kept.v.state(), nil
 }
 
 // kept is what is stored about the one who tries.

@@ -1,6 +1,7 @@
 package password_test
 
 import (
+	"context"
 	"errors"
 	"net/netip"
 	"path/filepath"
@@ -161,6 +162,12 @@ func try(value string, n int) password.Try {
 func onPhone(t password.Try) password.Try {
 	t.DeviceID = phone
 	return t
+}
+
+// Verify tries, without the state.
+func (w *world) Verify(ctx context.Context, t password.Try) error {
+	_, err := w.Service.Verify(ctx, t)
+	return err
 }
 
 // verify tries and wants an error, or nil; an error of this package without

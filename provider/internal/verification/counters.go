@@ -13,7 +13,8 @@ import (
 //
 //	try/source/<pseudonym of the network>             10 min
 //	try/verification/<id>                             the rest of its life
-//	try/account/<class>/<pseudonym of the identity>   24 h
+//	try/account/stranger/<pseudonym of the identity>  24 h
+//	try/account/known/<of the identity and device>    24 h
 //
 // Names and addresses appear as pseudonyms, so that a copy of the store does not
 // tell who tried to sign in. A window begins with its first try and is never
@@ -28,7 +29,8 @@ const (
 	accountWindow = 24 * time.Hour
 
 	// The classes of tries: from a browser or device that has not signed in to the
-	// account before, and from one that has. A stranger cannot use up the owner's.
+	// account before, and from one that has. A stranger cannot use up the owner's, nor
+	// can whoever once signed in from another device.
 	stranger = "stranger"
 	known    = "known"
 )
@@ -49,13 +51,13 @@ type counter struct {
 	life  time.Duration
 }
 
-func (s *Service) tries(id string, v record, source netip.Addr, class string, now time.Time) tries {
+func (s *Service) tries(id string, v record, source netip.Addr, device storage.Record, now time.Time) tries {
 	if _, test := s.cfg.InsecureTestCodes[v.Identity]; test {
 		return tries{}
 	}
-	perAccount := s.cfg.TriesPerAccount
-	if class == known {
-		perAccount = s.cfg.TriesPerKnownAccount
+	class, who, perAccount := stranger, v.Identity, s.cfg.TriesPerAccount
+	if s.deps.Devices.Known(device, v.Identity) {
+		class, who, perAccount = known, v.Identity+"\x00"+device.Key.ID, s.cfg.TriesPerKnownAccount
 	}
 	named := func(id string) storage.Key { return storage.Key{Kind: storage.Counter, ID: "try/" + id} }
 	ring := s.deps.Secrets
@@ -70,7 +72,7 @@ func (s *Service) tries(id string, v record, source netip.Addr, class string, no
 			int64(s.cfg.TriesPerVerification), time.UnixMilli(v.Expires).Sub(now),
 		},
 		account: counter{
-			"account", named("account/" + class + "/" + ring.Pseudonym(accountPurpose, v.Identity)),
+			"account", named("account/" + class + "/" + ring.Pseudonym(accountPurpose, who)),
 			int64(perAccount), accountWindow,
 		},
 	}

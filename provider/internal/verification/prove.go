@@ -100,8 +100,10 @@ type Mailbox struct {
 	// ID names the verification, for what is made once by it.
 	ID string
 
-	// Spent says that this very request has spent the token before, and was sent again.
-	Spent bool
+	// Spent says that this very request has spent the token before, at SpentAt, and was
+	// sent again: what it did then is not to be done twice.
+	Spent   bool
+	SpentAt time.Time
 
 	rec storage.Record
 	by  string
@@ -148,6 +150,7 @@ func (s *Service) open(ctx context.Context, id, clientID string, once []byte) (M
 		Email: v.Email, Identity: v.Identity, ClientID: v.Client, Requester: v.Requester, Subject: v.Subject,
 		At: time.UnixMilli(v.Proved), ID: id, rec: rec, by: s.named(once),
 	}
+	box.SpentAt = time.UnixMilli(v.Spent)
 	box.Spent = v.State == spent && box.by != "" && v.SpentBy == box.by && recent(v.Spent, now)
 	if !ok || v.Purpose != Ownership || v.Client != clientID || v.State != proved && !box.Spent {
 		return Mailbox{}, ErrInvalid

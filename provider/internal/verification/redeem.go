@@ -131,11 +131,7 @@ func (s *Service) judge(ctx context.Context, t Try, purpose Purpose) (judged, er
 	if bound && !within {
 		return judged{}, ErrScope
 	}
-	class := stranger
-	if s.deps.Devices.Known(device, v.Identity) {
-		class = known
-	}
-	j := judged{id: id, rec: rec, v: v, scopes: scopes, tries: s.tries(id, v, t.Source, class, now), now: now}
+	j := judged{id: id, rec: rec, v: v, scopes: scopes, tries: s.tries(id, v, t.Source, device, now), now: now}
 	over, err := j.tries.count(ctx)
 	if err != nil {
 		return judged{}, err

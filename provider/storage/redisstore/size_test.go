@@ -4,8 +4,7 @@ package redisstore_test
 
 // Sizes for each change; the full lane runs more.
 const (
-	lostRounds  = 100   // of each kind of call, in each layout
-	bigGroup    = 2_000 // entries
-	weakLayouts = 1     // of the layouts, under the weakest store
-	loadTime    = 300   // milliseconds of load around a fault
+	lostRounds = 100   // of each kind of call, in each layout
+	bigGroup   = 2_000 // entries
+	loadTime   = 300   // milliseconds of load around a fault
 )

@@ -74,18 +74,6 @@ func TestContract(t *testing.T) {
 	}
 }
 
-// The weakest store that loses no reply still keeps the contract, and the contract
-// is what the suite checks: no more.
-func TestContractWeakest(t *testing.T) {
-	for _, l := range layouts[:weakLayouts] {
-		t.Run(l.name, func(t *testing.T) {
-			storetest.Run(t, func(t *testing.T, now func() time.Time) storage.Store {
-				return storetest.WeakConfig{Seed: 1, ShortPages: 0.4, SlowGets: 0.5}.Store(open(t, l.url(), now))
-			})
-		})
-	}
-}
-
 // On servers that keep what they have on the disk in each way, and in a cluster.
 func Benchmark(b *testing.B) {
 	ways := slices.Clone(layouts)

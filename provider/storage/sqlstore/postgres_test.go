@@ -132,13 +132,6 @@ func TestPostgresContract(t *testing.T) {
 	storetest.Run(t, inSchemas[*testing.T](t))
 }
 
-func TestPostgresContractWeakest(t *testing.T) {
-	open := inSchemas[*testing.T](t)
-	storetest.Run(t, func(t *testing.T, now func() time.Time) storage.Store {
-		return storetest.WeakConfig{Seed: 1, ShortPages: 0.4, SlowGets: 0.5}.Store(open(t, now))
-	})
-}
-
 // With a server that syncs its disk, as one that is in use does.
 func BenchmarkPostgres(b *testing.B) {
 	server := servertest.Postgres(b, "fsync = on", "full_page_writes = on")
