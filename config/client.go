@@ -68,7 +68,8 @@ type Client struct {
 	// RedirectURIs are matched exactly, except that the port of an http loopback
 	// address literal is free (RFC 8252 section 7.3). Each is https, http on a
 	// loopback host, or has a private-use scheme such as com.example.app:/callback.
-	// At least one is required for the grant type authorization_code.
+	// At least one is required for the grant type authorization_code. With CloudBase they
+	// are also where the links in mails may lead (email_redirect_to), letter by letter.
 	RedirectURIs []string `yaml:"redirect_uris" validate:"unique,dive,redirect_uri"`
 
 	// PostLogoutRedirectURIs are where a browser may be sent after signing out, as
@@ -88,8 +89,8 @@ type Client struct {
 	// none, and all that a request may name. Default the issuer.
 	Audiences []string `yaml:"audiences" validate:"unique,dive,required,max=255,text"`
 
-	// Origins are the web origins that may call the token, userinfo, revocation
-	// and verification endpoints from a browser: https, or http on a loopback host.
+	// Origins are the web origins that may call /auth/v1 and the token, userinfo,
+	// revocation and verification endpoints from a browser: https, or http on a loopback host.
 	// Default none.
 	Origins []string `yaml:"origins" validate:"unique,dive,web_origin"`
 

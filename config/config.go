@@ -53,7 +53,7 @@ type Config struct {
 	Mail Mail `yaml:"mail"`
 	// Verification is about emailed codes.
 	Verification Verification `yaml:"verification"`
-	// Limits bound how often codes are tried and sent.
+	// Limits bound how often codes and passwords are tried.
 	Limits Limits `yaml:"limits"`
 	// Passwords are about the passwords that people may choose beside codes. They are
 	// kept as argon2id (RFC 9106). Hashing takes up to concurrent times memory at once:
@@ -128,7 +128,8 @@ type Verification struct {
 	Lifetime Duration `yaml:"lifetime" validate:"min_duration=1m,max_duration=10m"`
 }
 
-// Limits bound how often codes are tried and sent.
+// Limits bound how often codes and passwords are tried. Each number per account and
+// per source holds for codes and, counted apart, for passwords.
 type Limits struct {
 	// Profile is production or development, which allows 100 times as much per
 	// source and is refused for an https issuer. Default development for an http
@@ -136,11 +137,11 @@ type Limits struct {
 	Profile string `yaml:"profile" validate:"oneof=production development"`
 	// TriesPerVerification is how many wrong codes end one verification. Default 5.
 	TriesPerVerification int `yaml:"tries_per_verification" validate:"min=1,max=10"`
-	// TriesPerAccount is how many wrong codes one address takes in 24 hours, over
-	// all its verifications. Default 10.
+	// TriesPerAccount is how many wrong tries one address takes in 24 hours from
+	// strangers, over all its verifications. Default 10.
 	TriesPerAccount int `yaml:"tries_per_account" validate:"min=1,max=100"`
 	// TriesPerKnownAccount is the same from a device that has signed in as that address
-	// before, counted apart: a stranger's wrong codes do not lock the owner out.
+	// before, counted apart for each: nobody else's wrong tries lock the owner out there.
 	// Default 20.
 	TriesPerKnownAccount int `yaml:"tries_per_known_account" validate:"min=1,max=100"`
 	// TriesPerSource is how many tries one network (IPv4 address, IPv6 /64) has
@@ -150,21 +151,22 @@ type Limits struct {
 
 // Passwords are about the passwords that people may choose beside codes.
 type Passwords struct {
-	// MinLength is how many characters a password has at least. Default 8.
+	// MinLength is how many characters a password has at least, 8 to 64. Default 8.
 	MinLength int `yaml:"min_length" validate:"min=8,max=64"`
-	// MaxLength is how many it has at most, MinLength or more. Default 32.
+	// MaxLength is how many it has at most, 16 to 128 and not below MinLength. Default
+	// 32.
 	MaxLength int `yaml:"max_length" validate:"min=16,max=128"`
 	// AnyCharacters takes every password of the right length. Without it a password
 	// has at least one letter and one digit.
 	AnyCharacters bool `yaml:"any_characters"`
-	// Memory is what computing one hash takes, in KiB. Default 19456.
-	Memory int `yaml:"memory" validate:"min=8192,max=1048576"`
-	// Iterations are the passes over that memory. Default 2.
+	// Memory is what computing one hash takes, in KiB, 8192 to 262144. Default 19456.
+	Memory int `yaml:"memory" validate:"min=8192,max=262144"`
+	// Iterations are the passes over that memory, 1 to 10. Default 2.
 	Iterations int `yaml:"iterations" validate:"min=1,max=10"`
-	// Parallelism is how many threads compute one hash. Default 1.
+	// Parallelism is how many threads compute one hash, 1 to 16. Default 1.
 	Parallelism int `yaml:"parallelism" validate:"min=1,max=16"`
 	// Concurrent is how many hashes are computed at once; others wait. Memory is
-	// bounded by Concurrent times Memory. Default 4.
+	// bounded by Concurrent times Memory. 1 to 64, default 4.
 	Concurrent int `yaml:"concurrent" validate:"min=1,max=64"`
 }
 

@@ -17,16 +17,16 @@ type Mail struct {
 	// authorization code (qq, 163) or an app password (gmail).
 	Preset string `yaml:"preset" validate:"omitempty,oneof=qq exmail 163 gmail"`
 	// From is the sender, "name <address>" or a bare address.
-	// Required for an https issuer; default "Lettergate <no-reply@localhost>" for an
-	// http one.
+	// Required for an https issuer unless a Preset gives it; default
+	// "Lettergate <no-reply@localhost>" for an http one.
 	From string `yaml:"from" validate:"omitempty,mail_from"`
-	// Host is the SMTP server. Required for an https issuer.
+	// Host is the SMTP server. Required for an https issuer unless a Preset gives it.
 	Host string `yaml:"host" validate:"omitempty,host"`
 	// Port is 465 for ssl, 587 for starttls and 25 for InsecurePlaintext by default.
 	Port int `yaml:"port" validate:"min=0,max=65535"`
 	// Security is ssl (TLS from the first byte) or starttls (TLS required before
-	// anything is said). Default starttls. Nothing else exists but
-	// InsecurePlaintext.
+	// anything is said). Default ssl with a Preset, unless Port is 587, else starttls.
+	// Nothing else exists but InsecurePlaintext.
 	Security string `yaml:"security" validate:"omitempty,oneof=ssl starttls"`
 	// Username and Password go together; without them nobody signs in to the Host.
 	// Required with a Preset.

@@ -109,7 +109,7 @@ func (a *app) fails(r req, code string, number int) answer {
 	a.s.t.Helper()
 	got := a.do(r)
 	m := got.json(a.s.t)
-	if m["error"] != code || m["error_code"] != float64(number) || m["error_description"] == "" || got.status < 400 {
+	if text, _ := m["error_description"].(string); m["error"] != code || m["error_code"] != float64(number) || text == "" || got.status < 400 {
 		a.s.t.Errorf("%s %s: %d %s; want %s %d", r.method, r.path, got.status, got.body, code, number)
 	}
 	return got
@@ -154,8 +154,12 @@ func (a *app) signedUp(email, username, password string) map[string]any {
 // took notes the tokens of a response, which has to be complete.
 func (a *app) took(tokens map[string]any) map[string]any {
 	a.s.t.Helper()
-	if tokens["token_type"] != "Bearer" || tokens["access_token"] == "" || tokens["refresh_token"] == "" || tokens["sub"] == "" ||
-		tokens["expires_in"].(float64) <= 30 || tokens["expires_at"] != nil {
+	for _, member := range []string{"access_token", "refresh_token", "sub", "scope"} {
+		if value, _ := tokens[member].(string); value == "" {
+			a.s.t.Fatalf("no %s in the token response: %v", member, tokens)
+		}
+	}
+	if life, _ := tokens["expires_in"].(float64); life <= 30 || tokens["token_type"] != "Bearer" || tokens["expires_at"] != nil {
 		a.s.t.Fatalf("token response: %v", tokens)
 	}
 	a.token = tokens["access_token"].(string)

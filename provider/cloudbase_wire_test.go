@@ -402,8 +402,9 @@ func TestCloudBase_UnauthenticatedMeansADeadToken(t *testing.T) {
 	good := a.token
 	for name, token := range map[string]string{"none": "", "of another client": native, "forged": good[:len(good)-4] + "AAAA"} {
 		a.token = token
-		a.fails(req{method: "GET", path: "user/me", bearer: true}, "unauthenticated", 16)
-		_ = name
+		if got := a.fails(req{method: "GET", path: "user/me", bearer: true}, "unauthenticated", 16); t.Failed() {
+			t.Fatalf("%s: %s", name, got.body)
+		}
 	}
 	a.token = good
 	clock.advance(11 * time.Minute)

@@ -2,10 +2,8 @@ package provider
 
 import (
 	"context"
-	"crypto/x509"
 	"fmt"
 	"net/url"
-	"os"
 	"strings"
 
 	"github.com/lettergate/lettergate/provider/internal/account"
@@ -215,14 +213,12 @@ func (p *Provider) mailer(deps Deps) (mail.Mailer, *devbox.Box, error) {
 	case deps.Mailer != nil:
 		return deps.Mailer, nil, nil
 	case m.Host != "":
-		roots, err := rootCAs(m.CAFile)
+		server, err := mail.SMTPConfigOf(m)
 		if err != nil {
 			return nil, nil, err
 		}
-		smtp, err := mail.NewSMTP(mail.SMTPConfig{
-			Host: m.Host, Port: m.Port, Security: m.Security, Username: m.Username, Password: m.Password,
-			From: m.From, RootCAs: roots, InsecurePlaintext: m.InsecurePlaintext, Logger: p.log, Now: p.now,
-		})
+		server.Logger, server.Now = p.log, p.now
+		smtp, err := mail.NewSMTP(server)
 		return smtp, nil, err
 	case !p.cfg.Loopback():
 		return nil, nil, fmt.Errorf("mail.host is missing: an issuer that others reach has to send real mail")
@@ -292,22 +288,6 @@ func (p *Provider) ring() (*secrets.Ring, error) {
 		list = append(list, secrets.Secret{ID: "generated", Value: p.secret.value})
 	}
 	return secrets.New(list)
-}
-
-// rootCAs reads a PEM file of authorities; without a file the system's are used.
-func rootCAs(file string) (*x509.CertPool, error) {
-	if file == "" {
-		return nil, nil
-	}
-	pem, err := os.ReadFile(file)
-	if err != nil {
-		return nil, fmt.Errorf("mail.ca_file: %w", err)
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("mail.ca_file: %s holds no PEM certificate", file)
-	}
-	return pool, nil
 }
 
 func issuerPath(issuer string) string {

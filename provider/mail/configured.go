@@ -8,9 +8,9 @@ import (
 	"github.com/lettergate/lettergate/config"
 )
 
-// Configured returns how to reach the mail server that a configuration names, or why
+// SMTPConfigOf returns how to reach the mail server that a configuration names, or why
 // its CAFile cannot be used. The Logger, the Now and the Trace are left to the caller.
-func Configured(m config.Mail) (SMTPConfig, error) {
+func SMTPConfigOf(m config.Mail) (SMTPConfig, error) {
 	roots, err := authorities(m.CAFile)
 	if err != nil {
 		return SMTPConfig{}, err

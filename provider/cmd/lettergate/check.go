@@ -35,7 +35,7 @@ leaves all this out. Nothing is sent by mail.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if timeout <= 0 {
-				return fmt.Errorf("--timeout is more than 0s, as in 10s, not %s", timeout)
+				return fmt.Errorf("--timeout has to be more than 0s, as in 10s; it is %s", timeout)
 			}
 			// What an engine warns of when it is opened is a finding too.
 			log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: slog.LevelWarn}))

@@ -35,7 +35,7 @@ The exit status is 0 when the server has accepted the mail, 1 when it has not, a
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if timeout <= 0 {
-				return fmt.Errorf("--timeout is more than 0s, as in 10s, not %s", timeout)
+				return fmt.Errorf("--timeout has to be more than 0s, as in 10s; it is %s", timeout)
 			}
 			to, err := mail.ParseAddress(args[0])
 			if err != nil {
@@ -62,7 +62,7 @@ func testMail(ctx context.Context, w io.Writer, cfg config.Config, to string, ti
 		return fmt.Errorf("no mail leaves: without mail.host its mails are shown at %s; "+
 			"set mail.preset (qq, exmail, 163 or gmail) or mail.host, with mail.username and mail.password", url)
 	}
-	server, err := mail.Configured(cfg.Mail)
+	server, err := mail.SMTPConfigOf(cfg.Mail)
 	if err != nil {
 		return err
 	}

@@ -38,6 +38,8 @@ type call struct {
 	device string // x-device-id, "" without
 	once   []byte // what names the request, nil without
 	hidden bool   // nobody is told which addresses have an account
+
+	after func() // what is done once the answer is written, nil for nothing
 }
 
 // serve makes a handler of a function from a body to an answer. Calls without a body
@@ -60,8 +62,8 @@ func serve[Req, Resp any](a *API, who caller, answer func(*call, Req) (Resp, err
 			return
 		}
 		a.Inbound.WriteJSON(w, r, http.StatusOK, resp)
-		if later, ok := any(resp).(interface{ afterwards(*API) }); ok {
-			later.afterwards(a)
+		if c.after != nil {
+			c.after()
 		}
 	}
 }
@@ -118,15 +120,20 @@ func (a *API) identify(c *call, who caller, body []byte) error {
 		return errDenied("api.origin")
 	}
 	c.hidden = c.client.HideIsUser
-	c.device = c.Header.Get("X-Device-Id")
-	if len(c.device) < 16 || len(c.device) > 48 {
-		c.device = "" // not as the SDK makes them: it could be guessed
+	c.name(body)
+	return nil
+}
+
+// name notes what names the device and the request. What could be guessed, because it
+// is not as the SDK makes it, names nothing.
+func (c *call) name(body []byte) {
+	if id := c.Header.Get("X-Device-Id"); len(id) >= 16 && len(id) <= 48 {
+		c.device = id
 	}
 	if id := c.Header.Get("X-Request-Id"); len(id) >= 16 && len(id) <= 64 {
 		sum := sha256.Sum256(body)
 		c.once = []byte(strings.Join([]string{c.client.ID, c.Method, c.URL.Path, id, c.device, c.user.Subject, string(sum[:])}, "\x00"))
 	}
-	return nil
 }
 
 // mayCall reports whether the page that makes the call, if it is one, belongs to the

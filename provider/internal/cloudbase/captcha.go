@@ -86,7 +86,7 @@ func (a *API) captchaVerify(c *call, req captchaVerifyRequest) (captchaVerifyRes
 	if err != nil || a.Now().Unix() >= p.Expires {
 		return captchaVerifyResponse{}, wrong.because(err)
 	}
-	if err := a.once(c, req.Token.value, p.Expires); errors.Is(err, storage.ErrConflict) {
+	if err := a.useUp(c, req.Token.value, p.Expires); errors.Is(err, storage.ErrConflict) {
 		return captchaVerifyResponse{}, wrong.because(err)
 	} else if err != nil {
 		return captchaVerifyResponse{}, err
@@ -102,8 +102,8 @@ func (a *API) captchaVerify(c *call, req captchaVerifyRequest) (captchaVerifyRes
 	return captchaVerifyResponse{token, seconds(captchaLife)}, nil
 }
 
-// once makes a token good for one guess: the second gets storage.ErrConflict.
-func (a *API) once(c *call, token string, expires int64) error {
+// useUp makes a token good for one guess: the second gets storage.ErrConflict.
+func (a *API) useUp(c *call, token string, expires int64) error {
 	sum := sha256.Sum256([]byte(token))
 	return storage.Settle(c.Context(), a.Store, storage.Record{
 		Key:     storage.Key{Kind: storage.Replay, ID: "captcha/" + base64.RawURLEncoding.EncodeToString(sum[:])},

@@ -4,8 +4,9 @@
 //
 // Its invariants: what an app gets here are ordinary tokens of the public client
 // whose id is the app's environment id; every answer is a JSON object, an error one
-// with error, error_code and error_description in the caller's language; and every
-// call can be sent again with the same x-request-id, as the SDK does by itself.
+// with error, error_code and error_description in the caller's language; and a call
+// can be sent again with the same x-request-id, as the SDK does by itself, but for
+// DELETE user/me and captcha/data/verify, which are done once.
 //
 // The walk of the documented flow:
 //

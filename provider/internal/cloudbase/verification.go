@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/lettergate/lettergate/provider/internal/outbox"
 	"github.com/lettergate/lettergate/provider/internal/password"
 	"github.com/lettergate/lettergate/provider/internal/verification"
 	"github.com/lettergate/lettergate/provider/mail"
@@ -23,12 +22,7 @@ type startResponse struct {
 	ID        string `json:"verification_id"`
 	ExpiresIn int64  `json:"expires_in"` // seconds
 	IsUser    bool   `json:"is_user"`
-
-	mail outbox.Ticket
 }
-
-// afterwards sends the mail once the answer is written.
-func (r startResponse) afterwards(a *API) { a.Outbox.Dispatch(r.mail) }
 
 // startVerification is POST verification: a code is mailed.
 func (a *API) startVerification(c *call, req startRequest) (startResponse, error) {
@@ -56,9 +50,8 @@ func (a *API) startVerification(c *call, req startRequest) (startResponse, error
 	if err != nil {
 		return startResponse{}, err
 	}
-	return startResponse{
-		ID: started.Handle, ExpiresIn: seconds(started.ExpiresIn), IsUser: exists && !c.hidden, mail: ticket,
-	}, nil
+	c.after = func() { a.Outbox.Dispatch(ticket) }
+	return startResponse{ID: started.Handle, ExpiresIn: seconds(started.ExpiresIn), IsUser: exists && !c.hidden}, nil
 }
 
 // emailOf reads the address of a body.
@@ -132,7 +125,7 @@ func (a *API) verify(c *call, req verifyRequest) (verifyResponse, error) {
 		return verifyResponse{}, errMissing("verification_code")
 	}
 	token, err := a.Verifications.Prove(c.Context(), verification.Try{
-		Handle: req.ID.value, ClientID: c.client.ID, Code: req.Code.value, Number: true,
+		Handle: req.ID.value, ClientID: c.client.ID, Code: req.Code.value, PadZeros: true,
 		DeviceID: c.device, Once: c.once, Source: a.Inbound.Source(c.Request),
 	})
 	if errors.Is(err, verification.ErrInvalid) {

@@ -2,9 +2,9 @@ package password
 
 import (
 	"context"
-	"net/netip"
 	"time"
 
+	"github.com/lettergate/lettergate/provider/internal/ratelimit"
 	"github.com/lettergate/lettergate/provider/internal/secrets"
 	"github.com/lettergate/lettergate/provider/storage"
 )
@@ -33,16 +33,8 @@ const (
 
 // tries are the counters of one try, in the order in which they are asked.
 type tries struct {
-	store   storage.Store
-	source  counter
-	account counter
-}
-
-type counter struct {
-	name  string // for the log
-	key   storage.Key
-	limit int64
-	life  time.Duration
+	store           storage.Store
+	source, account ratelimit.Counter
 }
 
 func (s *Service) tries(t Try, device storage.Record) tries {
@@ -54,59 +46,34 @@ func (s *Service) tries(t Try, device storage.Record) tries {
 	ring := s.deps.Secrets
 	return tries{
 		store: s.deps.Store,
-		source: counter{
-			"source", named("source/" + ring.Pseudonym(sourcePurpose, network(t.Source))),
-			int64(s.cfg.TriesPerSource), sourceWindow,
+		source: ratelimit.Counter{
+			Name: "source", Key: named("source/" + ring.Pseudonym(sourcePurpose, ratelimit.Network(t.Source))),
+			Limit: int64(s.cfg.TriesPerSource), Window: sourceWindow,
 		},
-		account: counter{
-			"account", named("account/" + class + "/" + ring.Pseudonym(accountPurpose, who)),
-			int64(perAccount), accountWindow,
+		account: ratelimit.Counter{
+			Name: "account", Key: named("account/" + class + "/" + ring.Pseudonym(accountPurpose, who)),
+			Limit: int64(perAccount), Window: accountWindow,
 		},
 	}
 }
 
-// count counts a try before anything is compared and returns which limit it is
-// over, "" for none. It stops at the first counter that is over its limit: whoever has
-// used up the budget of a source cannot use up the one of an account.
+// count counts a try before anything is compared and returns which limit it is over,
+// "" for none.
 func (t tries) count(ctx context.Context) (over string, err error) {
-	for _, c := range []counter{t.source, t.account} {
-		n, err := t.store.Add(ctx, c.key, 1, c.life)
-		if err != nil {
-			return "", unavailable("count a try", err)
-		}
-		if n > c.limit {
-			return c.name, nil
-		}
+	over, err = ratelimit.Count(ctx, t.store, t.source, t.account)
+	if err != nil {
+		return "", unavailable("count a try", err)
 	}
-	return "", nil
+	return over, nil
 }
 
 // forgive clears what a success pays for: the account's count of this class, and
-// the one try of the source. What the store fails to do here only leaves a limit
-// lower than it could be.
+// the one try of the source.
 func (t tries) forgive(ctx context.Context) {
-	_ = t.store.Delete(ctx, t.account.key)
-	_, _ = t.store.Add(ctx, t.source.key, -1, t.source.life)
+	t.account.Clear(ctx, t.store)
+	t.source.GiveBack(ctx, t.store)
 }
 
 // refund takes back a try that was counted and not compared. The source keeps it:
 // it has a part in keeping us busy.
-func (t tries) refund(ctx context.Context) {
-	_, _ = t.store.Add(ctx, t.account.key, -1, t.account.life)
-}
-
-// network is what tries from one place have in common: an IPv4 address, or the
-// /64 that one IPv6 subscriber has. What is no address is one place as well, so
-// that a missing one does not switch the limit off.
-func network(a netip.Addr) string {
-	a = a.Unmap().WithZone("")
-	bits := 32
-	if a.Is6() {
-		bits = 64
-	}
-	p, err := a.Prefix(bits)
-	if err != nil {
-		return "unknown"
-	}
-	return p.String()
-}
+func (t tries) refund(ctx context.Context) { t.account.GiveBack(ctx, t.store) }

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/lettergate/lettergate/provider/internal/ratelimit"
 	"github.com/lettergate/lettergate/provider/internal/secrets"
 	"github.com/lettergate/lettergate/provider/storage"
 )
@@ -32,10 +33,6 @@ var (
 	// ErrChanged says that the password is not the one that it was.
 	ErrChanged = errors.New("password: changed by somebody else")
 )
-
-// developmentSources is how many times more a source may try in development,
-// where every browser and script shares the loopback address.
-const developmentSources = 100
 
 // Config holds the numbers of a Service. The zero value of each field stands for
 // its default.
@@ -119,7 +116,7 @@ func fill(cfg *Config) {
 	positive(&cfg.TriesPerKnownAccount, 20)
 	positive(&cfg.TriesPerSource, 20)
 	if cfg.Development {
-		cfg.TriesPerSource *= developmentSources
+		cfg.TriesPerSource *= ratelimit.DevelopmentSources
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now

@@ -16,6 +16,10 @@
 //	mail    the outbox reads the verification, derives the code and sends it
 //	Redeem  Get, three counters, compare, one deciding Put, the account
 //
+// An Ownership ends otherwise: Prove in place of Redeem makes a token, OpenToken says
+// what it proves, and SpendToken spends it, once the deed that it is for was checked.
+// Behind a link in the mail, OpenLink shows the code to the browser that opens it.
+//
 // No step but the last looks for an account on the caller's time, so that known
 // and unknown addresses cost the same calls. A store that does not answer is
 // reported as such (wrapping storage.ErrUnavailable), never as a wrong code, and

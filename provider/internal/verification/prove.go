@@ -70,8 +70,8 @@ func (s *Service) provedBefore(ctx context.Context, j judged, by string) (record
 
 func recent(at int64, now time.Time) bool { return now.Sub(time.UnixMilli(at)) < repeatWithin }
 
-// A change is what points from the wish of a signed-in person to the verification
-// that proved the mailbox, for calls that name neither.
+// changeKey is where the id of the verification is kept that has proven the mailbox
+// to the person who asked for it, being signed in: some calls name neither.
 func (s *Service) changeKey(requester, identity string) storage.Key {
 	return storage.Key{Kind: storage.Replay, ID: "change/" + s.deps.Secrets.Pseudonym(changePurpose, requester+"\x00"+identity)}
 }

@@ -4,11 +4,11 @@ import (
 	"context"
 	"crypto/subtle"
 	"errors"
-	"github.com/lettergate/lettergate/provider/internal/pkce"
 	"net/netip"
 	"strings"
 	"time"
 
+	"github.com/lettergate/lettergate/provider/internal/pkce"
 	"github.com/lettergate/lettergate/provider/internal/secrets"
 	"github.com/lettergate/lettergate/provider/storage"
 	"github.com/lettergate/lettergate/provider/users"
@@ -23,8 +23,8 @@ type Try struct {
 
 	ClientID string
 	Browser  []byte // the browser's secret, as given to Start
-	Code     string // digits, as typed; nothing is forgiven here
-	Number   bool   // Code may have been a number, so that leading zeros are missing
+	Code     string // digits, as typed; nothing is forgiven here but PadZeros
+	PadZeros bool   // Code may have been a number that has lost its leading zeros
 	Verifier string // PKCE, when the verification was started with a challenge
 
 	// Scopes may name less than the verification was started with. Empty means all.
@@ -120,7 +120,7 @@ func (s *Service) judge(ctx context.Context, t Try, purpose Purpose) (judged, er
 		return judged{}, err
 	}
 	code, err := s.code(v, id)
-	if missing := len(code) - len(t.Code); t.Number && missing > 0 && t.Code != "" {
+	if missing := len(code) - len(t.Code); t.PadZeros && missing > 0 && t.Code != "" {
 		t.Code = strings.Repeat("0", missing) + t.Code
 	}
 	if !ok || err != nil || !isCode(t.Code, len(code)) { // err: its secret was withdrawn, no code is right

@@ -5,19 +5,19 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"github.com/lettergate/lettergate/provider/internal/pkce"
 	"slices"
 	"strconv"
 	"time"
 
 	"github.com/lettergate/lettergate/provider/internal/outbox"
+	"github.com/lettergate/lettergate/provider/internal/pkce"
 	"github.com/lettergate/lettergate/provider/internal/secrets"
 	"github.com/lettergate/lettergate/provider/mail"
 	"github.com/lettergate/lettergate/provider/storage"
 )
 
-// maxState bounds what a door may keep in a verification, maxLocale the language
-// tag: a longer one is none.
+// maxState bounds what a door may keep in a verification, maxLink where a link leads,
+// and maxLocale the language tag: a longer one is none.
 const (
 	maxState  = 64 << 10
 	maxLocale = 64

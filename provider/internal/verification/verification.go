@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/lettergate/lettergate/provider/internal/outbox"
+	"github.com/lettergate/lettergate/provider/internal/ratelimit"
 	"github.com/lettergate/lettergate/provider/internal/secrets"
 	"github.com/lettergate/lettergate/provider/storage"
 	"github.com/lettergate/lettergate/provider/users"
@@ -52,10 +53,6 @@ const (
 	maxSends  = 5
 	sendPause = 30 * time.Second
 )
-
-// developmentSources is how many times more a source may try in development,
-// where every browser and script shares the loopback address.
-const developmentSources = 100
 
 // Config holds the numbers of a Service. The zero value of each field stands for
 // its default.
@@ -153,7 +150,7 @@ func New(cfg Config, deps Deps) (*Service, error) {
 		cfg.Lifetime = 10 * time.Minute
 	}
 	if cfg.Development {
-		cfg.TriesPerSource *= developmentSources
+		cfg.TriesPerSource *= ratelimit.DevelopmentSources
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
