@@ -178,7 +178,11 @@ func (c Client) check(l *faultList, path string) {
 		l.add(keyPath(path, "pkce"), "optional is for clients with client_secrets only; use required")
 	}
 	if c.Allows(GrantAuthorizationCode) && len(c.RedirectURIs) == 0 {
-		l.add(keyPath(path, "redirect_uris"), "at least one is required for the grant type authorization_code")
+		hint := ""
+		if len(c.Origins) > 0 {
+			hint = " (an app of @cloudbase/js-sdk needs none: write cloudbase: true)"
+		}
+		l.add(keyPath(path, "redirect_uris"), "at least one is required for the grant type authorization_code%s", hint)
 	}
 	if i := slices.Index(c.Scopes, "offline_access"); i >= 0 && !c.Allows(GrantRefreshToken) {
 		l.add(indexPath(keyPath(path, "scopes"), i), "offline_access asks for refresh tokens, which the client may not use; add %s to its grant_types, or leave the scope out", GrantRefreshToken)

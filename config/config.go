@@ -166,7 +166,7 @@ type Passwords struct {
 	// Parallelism is how many threads compute one hash, 1 to 16. Default 1.
 	Parallelism int `yaml:"parallelism" validate:"min=1,max=16"`
 	// Concurrent is how many hashes are computed at once; others wait. Memory is
-	// bounded by Concurrent times Memory. 1 to 64, default 4.
+	// bounded by Concurrent times Memory. 1 to 64. Default 4.
 	Concurrent int `yaml:"concurrent" validate:"min=1,max=64"`
 }
 

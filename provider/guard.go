@@ -38,7 +38,7 @@ func (g *routeGuard) router(table []route, wanted func(route) bool) http.Handler
 		}
 	}
 	router.NotFoundHandler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if g.apps.Needed() && strings.HasPrefix(r.URL.Path, cloudbase.Prefix) {
+		if strings.HasPrefix(r.URL.Path, cloudbase.Prefix) {
 			// A page has to be able to read that there is no such call.
 			if !g.cors(w, r, route{cors: corsCloudBase}, "GET, POST, PATCH, DELETE") {
 				g.apps.NotFound(w, r)

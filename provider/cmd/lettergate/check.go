@@ -115,7 +115,15 @@ func describeClient(c config.Client) string {
 	default:
 		kind += ", existing accounts only"
 	}
-	return kind + ": " + strings.Join(c.GrantTypes, ", ")
+	kind += ": " + strings.Join(c.GrantTypes, ", ")
+	switch {
+	case !c.CloudBase:
+	case len(c.Origins) == 0:
+		kind += "; no origins, so not from a browser"
+	default:
+		kind += "; from " + strings.Join(c.Origins, ", ")
+	}
+	return kind
 }
 
 func describeSecrets(cfg config.Config) string {

@@ -252,8 +252,17 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
 	})
 }
 
-// NotFound answers a path of the API that there is not.
-func (a *API) NotFound(w http.ResponseWriter, r *http.Request) { a.fail(w, r, errUnimplemented()) }
+// NotFound answers a path of the API that there is not, or is not because no client is
+// registered for it: the SDK takes anything but its JSON for a success.
+func (a *API) NotFound(w http.ResponseWriter, r *http.Request) {
+	if a.Needed() {
+		a.fail(w, r, errUnimplemented())
+		return
+	}
+	unknown := errClient("api.client")
+	unknown.status = http.StatusNotFound
+	a.fail(w, r, unknown)
+}
 
 // Refuse answers in place of a handler: a method that is not allowed, a server that
 // is starting, a panic.
