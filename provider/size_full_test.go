@@ -6,3 +6,6 @@ const (
 	rounds = 200
 	kills  = 200
 )
+
+// failures are the faultModes that every call of the CloudBase API meets.
+var failures = []string{"call", "reply", "store", "killed after"}

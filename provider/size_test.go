@@ -7,3 +7,6 @@ const (
 	rounds = 20
 	kills  = 10 // how often the server is killed
 )
+
+// failures are the faultModes that every call of the CloudBase API meets.
+var failures = []string{"reply", "store"}
