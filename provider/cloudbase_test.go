@@ -243,3 +243,17 @@ func TestCloudBase_OrdinaryTokens(t *testing.T) {
 		t.Errorf("userinfo after sign-out: %d", info.status)
 	}
 }
+
+// The SDK asks at the root of the origin, wherever the issuer is mounted.
+func TestCloudBase_AtTheRootOfTheOrigin(t *testing.T) {
+	s := start(t, options{path: "/id"})
+	s.app(envID).signedUp("ann@example.com", "", "")
+	w := httptest.NewRecorder()
+	in := httptest.NewRequest("POST", "/auth/v1/verification?client_id="+envID, strings.NewReader(`{"email":"bob@example.com"}`))
+	if s.provider.RootHandler().ServeHTTP(w, in); w.Code != http.StatusOK {
+		t.Errorf("RootHandler: %d %s", w.Code, w.Body)
+	}
+	if got := s.post("/auth/v1/verification"); got.status != http.StatusNotFound {
+		t.Errorf("below the issuer's path: %d", got.status)
+	}
+}

@@ -105,9 +105,9 @@ func (p *Provider) Issuer() string { return p.cfg.Issuer }
 func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) { p.routes.ServeHTTP(w, r) }
 
 // RootHandler serves what has to sit at the root of the issuer's origin: metadata
-// documents with the issuer's path inserted (RFC 8414 section 3.1). ServeHTTP serves
-// them too; RootHandler is for a program whose own mux gives the provider nothing
-// but the issuer's path.
+// documents with the issuer's path inserted (RFC 8414 section 3.1), and /auth/v1 for
+// apps of the CloudBase SDK. ServeHTTP serves them too; RootHandler is for a program
+// whose own mux gives the provider nothing but the issuer's path.
 func (p *Provider) RootHandler() http.Handler { return p.root }
 
 // Run opens the store if New was given none, loads the signing keys, and does the
