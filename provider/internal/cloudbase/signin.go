@@ -62,11 +62,11 @@ func (a *API) grant(c *call, who oauthcore.Authentication) (tokens, error) {
 	if err != nil {
 		return tokens{}, err
 	}
-	return response(answer, who.Subject), nil
+	return response(answer), nil
 }
 
-func response(t oauthcore.TokenResponse, subject string) tokens {
-	return tokens{t.TokenType, t.AccessToken, t.RefreshToken, t.ExpiresIn, t.Scope, subject}
+func response(t oauthcore.TokenResponse) tokens {
+	return tokens{t.TokenType, t.AccessToken, t.RefreshToken, t.ExpiresIn, t.Scope, t.Subject}
 }
 
 type signInRequest struct {
@@ -208,8 +208,7 @@ func (a *API) token(c *call, req tokenRequest) (tokens, error) {
 		"grant_type": {config.GrantRefreshToken}, "refresh_token": {req.RefreshToken.value},
 	})
 	if bad == nil {
-		claims, err := a.Core.ReadAccessToken(answer.AccessToken)
-		return response(answer, claims.Subject), err
+		return response(answer), nil
 	}
 	switch bad.Code {
 	case oauth.CodeTemporarilyUnavailable:

@@ -87,7 +87,7 @@ func (c *Core) mint(ctx context.Context, client *Client, unit *fositestore.Unit)
 	response := fosite.NewAccessResponse()
 	response.SetAccessToken(access)
 	response.SetExtra("refresh_token", refresh)
-	return tokenResponse(response, unit, g.Scopes), nil
+	return tokenResponse(client, response, unit, g.Scopes), nil
 }
 
 // EndGrant ends the grant that an access or refresh token of the client belongs to,

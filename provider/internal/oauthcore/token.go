@@ -26,6 +26,10 @@ type TokenResponse struct {
 	RefreshToken string `json:"refresh_token,omitempty"`
 	IDToken      string `json:"id_token,omitempty"`
 	Scope        string `json:"scope,omitempty"`
+
+	// Subject is who the access token is about, for doors that say it. Empty for a
+	// client's own token.
+	Subject string `json:"-"`
 }
 
 // GrantTypes are the grant types that the token endpoint knows.
@@ -53,7 +57,7 @@ func (c *Core) Token(ctx context.Context, client *Client, form url.Values) (Toke
 	if err != nil {
 		return TokenResponse{}, c.refuse(ctx, unit, client, err)
 	}
-	answer := tokenResponse(response, unit, request.GetGrantedScopes())
+	answer := tokenResponse(client, response, unit, request.GetGrantedScopes())
 	if unit.Grant() == nil {
 		return answer, nil // a token of the client itself: nothing to store
 	}
@@ -249,12 +253,15 @@ func (c *Core) account(ctx context.Context, subject string) (users.User, error) 
 	return user, err
 }
 
-func tokenResponse(r fosite.AccessResponder, unit *fositestore.Unit, scopes []string) TokenResponse {
+func tokenResponse(client *Client, r fosite.AccessResponder, unit *fositestore.Unit, scopes []string) TokenResponse {
 	answer := TokenResponse{
 		AccessToken: r.GetAccessToken(),
 		TokenType:   "Bearer",
 		ExpiresIn:   max(0, unit.AccessExpires()-unit.Now().Unix()),
 		Scope:       strings.Join(scopes, " "),
+	}
+	if g := unit.Grant(); g != nil {
+		answer.Subject = subjectFor(client, g.Subject)
 	}
 	answer.RefreshToken, _ = r.GetExtra("refresh_token").(string)
 	answer.IDToken, _ = r.GetExtra("id_token").(string)
