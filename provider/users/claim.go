@@ -8,8 +8,13 @@ import (
 	"github.com/lettergate/lettergate/provider/storage"
 )
 
-// errLost says that a claim names somebody else or nobody.
-var errLost = errors.New("users: the claim is lost")
+var (
+	// errLost says that a claim names somebody else or nobody.
+	errLost = errors.New("users: the claim is lost")
+
+	// errUnderWay says that a username is that of a sign-up that has not ended.
+	errUnderWay = errors.New("users: the sign-up is under way")
+)
 
 // taken is the error for a claim that counts.
 func taken(key storage.Key) error {
@@ -60,42 +65,61 @@ func (d *directory) confirm(ctx context.Context, key storage.Key, subject string
 
 // vacate returns nil when the claim that was read as naming other may be
 // replaced, and ErrEmailTaken or ErrUsernameTaken when it counts. A claim that
-// might still come to count is struck from other's record, so that what other is
-// about to do with it fails.
+// might still come to count is not left at that: a change that only wants it is
+// struck from other's record, so that its commit fails, and a sign-up under way is
+// completed. So whoever is told that a name is taken was told the truth, however
+// many come for it at once; stopping each other, all could end without it.
 func (d *directory) vacate(ctx context.Context, key storage.Key, other string) error {
-	_, err := storage.Update(ctx, d.store, userKey(other), func(cur storage.Record) (storage.Record, error) {
-		a, err := openAccount(cur)
-		switch {
-		case err != nil:
-			return storage.Record{}, err
-		case a.Gone:
-			return storage.Record{}, storage.ErrKeep
-		case a.Keys.has(key):
-			counts, err := d.counts(ctx, a, key)
-			if err != nil {
+	for range 3 {
+		var underWay account
+		_, err := storage.Update(ctx, d.store, userKey(other), func(cur storage.Record) (storage.Record, error) {
+			a, err := openAccount(cur)
+			switch {
+			case err != nil:
 				return storage.Record{}, err
-			}
-			if counts {
+			case a.Gone:
+				return storage.Record{}, storage.ErrKeep
+			case a.Keys.has(key) && (a.complete() || key.Kind == storage.Email):
 				return storage.Record{}, taken(key)
+			case a.Keys.has(key):
+				underWay = a
+				return storage.Record{}, errUnderWay
+			case a.Next.has(key):
+				a.Next = names{}
+				return a.record(other, cur.Expires), nil
 			}
-			return stopped(a), nil
-		case a.Next.has(key):
-			a.Next = names{}
-			return a.record(other, cur.Expires), nil
+			return storage.Record{}, storage.ErrKeep
+		})
+		if !errors.Is(err, errUnderWay) {
+			return err
 		}
-		return storage.Record{}, storage.ErrKeep
-	})
-	return err
+		if over, err := d.help(ctx, underWay); over || err != nil {
+			return err
+		}
+	}
+	return ErrConflict
 }
 
-// counts reports whether a, which names the key, has it. Only the username of a
-// sign-up that has no address yet does not count.
-func (d *directory) counts(ctx context.Context, a account, key storage.Key) (bool, error) {
-	if a.complete() || key.Kind == storage.Email {
-		return true, nil
+// help does what is left of somebody's sign-up that holds its username: steps (3)
+// and (4). It reports over when the sign-up has lost the username, so that there
+// is nothing to help with; otherwise its record says what has become of it.
+func (d *directory) help(ctx context.Context, a account) (over bool, err error) {
+	subject := a.stored.Key.ID
+	switch err := d.claim(ctx, emailKey(a.Keys.Email), subject, time.Time{}); {
+	case errors.Is(err, ErrEmailTaken): // then it cannot succeed
+		d.abandon(ctx, a)
+		return false, nil
+	case err != nil:
+		return false, outcome(err)
 	}
-	other, err := d.holder(ctx, emailKey(a.Keys.Email))
-	return other == a.stored.Key.ID, err
+	_, err = d.finish(ctx, a)
+	switch {
+	case errors.Is(err, errLost):
+		return true, nil // to whoever replaced the claim that the caller has read
+	case errors.Is(err, ErrConflict):
+		return false, nil
+	}
+	return false, err
 }
 
 // stopped is the record of a sign-up that can no longer be completed.

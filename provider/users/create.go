@@ -24,6 +24,12 @@ func (d *directory) Create(ctx context.Context, u User) (User, error) {
 		return User{}, fmt.Errorf("create user: %w", err)
 	}
 	created, err := d.create(ctx, u)
+	if errors.Is(err, ErrUsernameTaken) {
+		// By another sign-up of the same person, perhaps: then the address says more.
+		if other := d.look(ctx, u.Subject, names{Email: u.EmailKey}); other != nil {
+			err = other
+		}
+	}
 	if err != nil {
 		return User{}, fmt.Errorf("create user: %w", err)
 	}
@@ -54,11 +60,11 @@ func (d *directory) create(ctx context.Context, u User) (User, error) {
 		done, err = d.overtaken(ctx, a)
 	}
 	if errors.Is(err, ErrNotFound) {
-		// The record was stopped or has expired. Nobody stops a sign-up except for
-		// its username.
+		// The record has expired, or whoever wanted its username has found its address
+		// taken.
 		d.tidy(ctx, u.Subject, a.Keys)
-		if a.Keys.Username != "" {
-			return User{}, ErrUsernameTaken
+		if err := d.look(ctx, u.Subject, a.Keys); err != nil {
+			return User{}, err
 		}
 		return User{}, ErrConflict
 	}

@@ -32,9 +32,11 @@
 // stalls for longer than the hour cannot end; and one that died before (3) leaves
 // nothing that counts. One that died after (3) left an account nobody was told
 // of: the next sign-in with the address does (3) and (4) again before it answers,
-// or the hour undoes it. Its username would bar others meanwhile, so a sign-up
-// without an address yet can be stopped by whoever wants the name: the record is
-// marked as gone, and its (4) fails.
+// or the hour undoes it. Its username would bar others meanwhile, and so would that of
+// one that died before (3): whoever wants the name does (3) and (4) for it, and is
+// told that the name is taken, or finds that the sign-up's address went to somebody
+// else and takes the name. Nobody stops a sign-up that could still succeed: of many
+// who want one name, each having stopped another, none would be left.
 //
 // # Change and removal
 //

@@ -65,7 +65,7 @@ func eachStore(t *testing.T, test func(t *testing.T, s storage.Store, c *clock))
 	})
 	t.Run("weakest", func(t *testing.T) {
 		c := newClock()
-		test(t, storetest.Weakest(openStore(t, c.Now)), c)
+		test(t, storage.Scope(storetest.Weakest(openShared(t, c.Now)), "https://issuer.example"), c)
 	})
 }
 

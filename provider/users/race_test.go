@@ -134,6 +134,38 @@ func TestRaceForOneUsername(t *testing.T) {
 	})
 }
 
+// The same, when everybody asks several times at once: what one of the requests of a
+// person has found out may have changed when another acts, and still the name does
+// not end as nobody's.
+func TestRaceForOneUsernameOfRepeats(t *testing.T) {
+	const people, rounds = 5, 3
+	eachStore(t, func(t *testing.T, s storage.Store, c *clock) {
+		for n := range rounds {
+			d := directory(t, storage.Scope(s, fmt.Sprint(n)), c.Now)
+			won := map[string]bool{}
+			for i, err := range race(func(i int) error {
+				subject := fmt.Sprint("s", i%people)
+				for {
+					_, err := d.Create(t.Context(), person(subject, subject+"@example.com", "ann"))
+					if !errors.Is(err, storage.ErrUnavailable) && !errors.Is(err, users.ErrConflict) {
+						return err
+					}
+				}
+			}) {
+				switch {
+				case err == nil:
+					won[fmt.Sprint("s", i%people)] = true
+				case !errors.Is(err, users.ErrUsernameTaken):
+					t.Errorf("%d: %v", i, err)
+				}
+			}
+			if all := checkWhole(t, d); len(won) != 1 || len(all) != 1 {
+				t.Fatalf("%d people were told they have an account; there are %d", len(won), len(all))
+			}
+		}
+	})
+}
+
 // Many changes of one account from one state: exactly one succeeds.
 func TestRaceOfUpdates(t *testing.T) {
 	eachStore(t, func(t *testing.T, s storage.Store, c *clock) {
