@@ -8,6 +8,16 @@ import (
 	"github.com/go-jose/go-jose/v4/json"
 )
 
+// A Confirmation names the key that the bearer of a token has to prove, "cnf" (RFC
+// 7800). At most one of its fields is set; the zero value is a token that is bound
+// to none.
+type Confirmation struct {
+	// JKT is the thumbprint of the key that signs DPoP proofs (RFC 9449 section 6.1).
+	JKT string
+	// X5TS256 is that of the client's TLS certificate (RFC 8705 section 3.1).
+	X5TS256 string
+}
+
 // An AccessToken is what a verified access token says (RFC 9068). It holds the
 // claims, not the token itself. It cannot be changed, so one may be read by many
 // requests at the same time.
@@ -17,6 +27,7 @@ type AccessToken struct {
 	audience, amr                 []string
 	scopes                        Scopes
 	issuedAt, expiresAt, authTime time.Time
+	confirmation                  Confirmation
 
 	claims map[string]json.RawMessage
 }
@@ -67,6 +78,10 @@ func (t *AccessToken) ACR() string { return t.acr }
 // AMR returns the methods of that proof, "amr", in a new slice.
 func (t *AccessToken) AMR() []string { return slices.Clone(t.amr) }
 
+// Confirmation returns what the token is bound to, the zero value for a plain
+// bearer token.
+func (t *AccessToken) Confirmation() Confirmation { return t.confirmation }
+
 // Claim decodes the claim called name into v, a pointer as for json.Unmarshal.
 // Names of struct fields match exactly, and an object that has a member twice is
 // an error. Without the claim v is left alone and the error is [ErrNoClaim].
@@ -111,6 +126,9 @@ func newAccessToken(m *members) (*AccessToken, error) {
 	}
 	if m.has("scope") {
 		t.scopes = m.scopes()
+	}
+	if m.has("cnf") {
+		t.confirmation = m.confirmation()
 	}
 	t.claims = m.raw
 	return t, m.err

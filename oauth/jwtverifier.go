@@ -50,8 +50,8 @@ type JWTConfig struct {
 
 // A JWTVerifier verifies JWT access tokens as RFC 9068 section 4 asks, without a
 // call to anybody unless its key source makes one. It accepts no other kind of
-// JWT, in particular no ID token, and no token that is bound to a key of its
-// bearer ("cnf"), because it cannot see the proof. It is a [Verifier].
+// JWT, in particular no ID token. It is a [BoundVerifier]: Verify also refuses a
+// token that is bound to a key of its bearer, because it cannot see the proof.
 type JWTVerifier struct {
 	issuer     string
 	audiences  []string
@@ -104,11 +104,25 @@ func NewJWTVerifier(cfg JWTConfig, keys KeySource) (*JWTVerifier, error) {
 	return v, nil
 }
 
-// Verify implements [Verifier]. What costs least is checked first: size, form,
+// Verify implements [Verifier].
+func (v *JWTVerifier) Verify(ctx context.Context, token string) (*AccessToken, error) {
+	t, err := v.VerifyBound(ctx, token)
+	if err != nil {
+		return nil, err
+	}
+	// A token bound to its bearer's key must not pass without the proof (RFC
+	// 7800 section 3.1, RFC 8705, RFC 9449 section 7.2), of whatever kind.
+	if t.Confirmation() != (Confirmation{}) {
+		return nil, invalid(errors.New("the token is bound to a key by cnf and came without proof"))
+	}
+	return t, nil
+}
+
+// VerifyBound implements [BoundVerifier]. What costs least is checked first: size, form,
 // header, issuer and expiry, and only then is a key looked for and the signature
 // checked. Nothing that the token claims is used before that for more than a
 // comparison, except the key's name.
-func (v *JWTVerifier) Verify(ctx context.Context, token string) (*AccessToken, error) {
+func (v *JWTVerifier) VerifyBound(ctx context.Context, token string) (*AccessToken, error) {
 	parts, err := splitToken(token)
 	if err != nil {
 		return nil, invalid(err)
@@ -205,11 +219,6 @@ func (v *JWTVerifier) checkClaims(claims *members, now time.Time) (*AccessToken,
 	}
 	if !slices.ContainsFunc(v.audiences, t.HasAudience) {
 		return nil, errors.New("aud is another service")
-	}
-	// A token bound to its bearer's key must not pass without the proof (RFC
-	// 7800 section 3.1, RFC 8705, RFC 9449 section 7.2), of whatever kind.
-	if claims.has("cnf") {
-		return nil, errors.New("the token is bound to a key by cnf and came without proof")
 	}
 	return t, nil
 }

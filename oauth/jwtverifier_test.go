@@ -522,17 +522,6 @@ func TestRS14_Size(t *testing.T) {
 	}
 }
 
-func TestRS22_BoundToken(t *testing.T) {
-	key := newKey(t, "k1", "ES256")
-	v := newVerifier(t, staticKeys(t, key.public()), nil)
-	for _, cnf := range []any{
-		map[string]string{"jkt": "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"}, map[string]string{"x5t#S256": "x"},
-		map[string]string{"unheard-of": "x"}, map[string]string{}, nil, "x",
-	} {
-		wantInvalid(t, v, key.token(t, goodClaims(noon).with("cnf", cnf)))
-	}
-}
-
 func TestRS29_KeySourceFails(t *testing.T) {
 	key := newKey(t, "k1", "ES256")
 	token := key.token(t, goodClaims(noon))

@@ -1,6 +1,8 @@
 package oauth
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"strconv"
@@ -121,4 +123,22 @@ func (m *members) scopes() Scopes {
 		m.fail("scope", "a scope string")
 	}
 	return scopes
+}
+
+// confirmation returns "cnf". It has to be of a kind that we know, and one of
+// them: a member that is not understood may be the one that matters (RFC 7800
+// section 3.1 lets us ignore it, which would take the token for a weaker one).
+func (m *members) confirmation() Confirmation {
+	var raw map[string]string
+	var c Confirmation
+	if err := json.Unmarshal(m.raw["cnf"], &raw); err == nil && len(raw) == 1 {
+		c = Confirmation{JKT: raw["jkt"], X5TS256: raw["x5t#S256"]}
+	}
+	for _, print := range []string{c.JKT, c.X5TS256} {
+		if sum, err := base64.RawURLEncoding.Strict().DecodeString(print); err == nil && len(sum) == sha256.Size && len(print) == base64.RawURLEncoding.EncodedLen(sha256.Size) {
+			return c
+		}
+	}
+	m.fail("cnf", "one SHA-256 thumbprint, jkt or x5t#S256")
+	return Confirmation{}
 }

@@ -17,6 +17,17 @@ type Verifier interface {
 	Verify(ctx context.Context, token string) (*AccessToken, error)
 }
 
+// A BoundVerifier also judges tokens that are bound to a key of their bearer
+// ("cnf", RFC 7800). Verify refuses these, so that whoever knows nothing of proofs
+// cannot take one for a plain bearer token.
+type BoundVerifier interface {
+	Verifier
+
+	// VerifyBound is Verify without that refusal. The caller has to see the proof
+	// that [AccessToken.Confirmation] asks for before it lets the request pass.
+	VerifyBound(ctx context.Context, token string) (*AccessToken, error)
+}
+
 var (
 	// ErrInvalidToken says that the token is not good here, whatever the
 	// reason: the client is to get another one. The reason is in the error's
