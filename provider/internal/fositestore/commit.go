@@ -30,7 +30,7 @@ func (u *Unit) Commit(ctx context.Context) error {
 	err = storage.Settle(ctx, u.store.records, r)
 	switch {
 	case err == nil:
-		u.prev, u.dirty = r, false
+		u.prev, u.dirty, u.ended = r, false, u.ends
 		return nil
 	case errors.Is(err, storage.ErrConflict):
 		return u.lost()
@@ -45,6 +45,9 @@ func (u *Unit) mark(by string) {
 	}
 	if u.spends {
 		u.grant.SpentBy = by
+	}
+	if u.ends {
+		u.grant.EndedBy = by
 	}
 	if u.rotates {
 		u.grant.Rotations[len(u.grant.Rotations)-1].By = by
@@ -74,8 +77,9 @@ func (u *Unit) inquire(ctx context.Context, version storage.Version, cause error
 		u.err = err
 		return err
 	}
-	if u.decided(now, base64.RawURLEncoding.EncodeToString(version[:])) {
-		u.prev, u.dirty = records[0], false
+	put := base64.RawURLEncoding.EncodeToString(version[:])
+	if u.decided(now, put) {
+		u.prev, u.dirty, u.ended = records[0], false, now.EndedBy == put
 		return nil
 	}
 	return u.lost()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/lettergate/lettergate/provider/internal/secrets"
 	"github.com/lettergate/lettergate/provider/storage"
 )
 
@@ -39,22 +40,36 @@ func (s *Store) Status(ctx context.Context, grantID, jti string) (Status, error)
 // It reports false when there is no such grant, or not the owner's. A refresh
 // that runs at the same time ends revoked: this retries until its own Put stands.
 func (s *Store) RevokeGrant(ctx context.Context, id string, owner func(*Grant) bool) (found bool, err error) {
+	found, _, err = s.revokeGrant(ctx, id, owner)
+	return found, err
+}
+
+// RevokeReused ends a grant of which something was used twice. It reports false when
+// somebody else had ended it before.
+func (s *Store) RevokeReused(ctx context.Context, id string) (ended bool, err error) {
+	_, ended, err = s.revokeGrant(ctx, id, func(*Grant) bool { return true })
+	return ended, err
+}
+
+func (s *Store) revokeGrant(ctx context.Context, id string, owner func(*Grant) bool) (found, ended bool, err error) {
+	by := secrets.NewID()
 	// Revoking twice is revoking once, so a reply that was lost is answered by
 	// asking again.
 	for range 3 {
-		if found, err = s.revokeGrant(ctx, id, owner); !errors.Is(err, storage.ErrUnavailable) || ctx.Err() != nil {
+		if found, ended, err = s.tryRevoke(ctx, id, by, owner); !errors.Is(err, storage.ErrUnavailable) || ctx.Err() != nil {
 			break
 		}
 	}
 	if err != nil {
-		return false, fmt.Errorf("revoke grant: %w", err)
+		return false, false, fmt.Errorf("revoke grant: %w", err)
 	}
-	return found, nil
+	return found, ended, nil
 }
 
-func (s *Store) revokeGrant(ctx context.Context, id string, owner func(*Grant) bool) (found bool, err error) {
+// tryRevoke is one try to revoke the grant under the mark by.
+func (s *Store) tryRevoke(ctx context.Context, id, by string, owner func(*Grant) bool) (found, ended bool, err error) {
 	_, err = storage.Update(ctx, s.records, storage.Key{Kind: storage.Grant, ID: id}, func(cur storage.Record) (storage.Record, error) {
-		found = false
+		found, ended = false, false
 		if cur.IsZero() {
 			return cur, storage.ErrKeep
 		}
@@ -67,12 +82,13 @@ func (s *Store) revokeGrant(ctx context.Context, id string, owner func(*Grant) b
 		}
 		found = true
 		if g.State == stateRevoked {
+			ended = g.EndedBy == by // by a Put of ours whose reply was lost
 			return cur, storage.ErrKeep
 		}
-		g.State = stateRevoked
+		g.State, g.EndedBy, ended = stateRevoked, by, true
 		return g.record(cur, storage.NewVersion())
 	})
-	return found, err
+	return found, ended, err
 }
 
 // RevokeToken ends one access token before its time.

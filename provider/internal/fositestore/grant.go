@@ -35,11 +35,12 @@ type Grant struct {
 	CreatedAt int64    `json:"created_at"`
 	Keep      int64    `json:"keep,omitempty"` // the record lives at least until then
 
-	// By which Put the grant was made, its code spent and (in Rotation) a token
-	// rotated: whoever lost the reply to a Put finds out here whether it decided,
-	// even when somebody has changed the grant since.
+	// By which Put the grant was made, its code spent, the grant ended and (in
+	// Rotation) a token rotated: whoever lost the reply to a Put finds out here whether
+	// it decided, even when somebody has changed the grant since.
 	MadeBy  string `json:"made_by,omitempty"`
 	SpentBy string `json:"spent_by,omitempty"`
+	EndedBy string `json:"ended_by,omitempty"`
 
 	// The authorization request. CodeHash is the SHA-256 of the code's secret half.
 	CodeHash    []byte `json:"code_hash,omitempty"`

@@ -33,6 +33,8 @@ type Unit struct {
 
 	spends  bool // this unit spends the grant's code
 	rotates bool // this unit rotates its refresh token
+	ends    bool // this unit ends the grant
+	ended   bool // and its Put did, nobody else's
 
 	keep       time.Time // how long the record of a named grant is kept at least
 	newID      string    // the id for a grant made by this request, "" to draw one
@@ -77,6 +79,10 @@ func (u *Unit) Err() error { return u.err }
 
 // Reused reports that a spent code or a rotated refresh token was presented.
 func (u *Unit) Reused() bool { return u.reused }
+
+// Ended reports, after Commit, that the grant was revoked by this unit and not by
+// somebody else at the same time.
+func (u *Unit) Ended() bool { return u.ended }
 
 // Refreshing reports that a refresh token was presented.
 func (u *Unit) Refreshing() bool { return u.refreshing }
@@ -177,6 +183,6 @@ func (u *Unit) Resume(ctx context.Context, id string) (found bool, err error) {
 // Revoke ends the grant and everything born of it, by Commit.
 func (u *Unit) Revoke() {
 	if u.grant != nil && u.grant.State != stateRevoked {
-		u.grant.State, u.dirty = stateRevoked, true
+		u.grant.State, u.dirty, u.ends = stateRevoked, true, true
 	}
 }

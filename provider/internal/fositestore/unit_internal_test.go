@@ -196,6 +196,54 @@ func TestLostReplies(t *testing.T) {
 	}
 }
 
+// TestWhoEndedTheGrant loses the reply to a Put that ends a grant, and the answer to the
+// first question about it: whoever asks again finds out whether it was them.
+func TestWhoEndedTheGrant(t *testing.T) {
+	lost := errors.Join(storage.ErrUnavailable, errors.New("lost"))
+	losing := 0
+	s := newStore(t, time.Now, func(db storage.Store) storage.Store {
+		return storetest.Faulty(db, func(op storetest.Op) error {
+			switch {
+			case losing == 2 && op.Name == "Put":
+				losing = 1
+				return storetest.After(lost)
+			case losing == 1 && op.Name == "Get":
+				losing = 0
+				return lost
+			}
+			return nil
+		})
+	})
+	for name, c := range map[string]struct{ before, ours bool }{"it was alive": {false, true}, "it was ended before": {true, false}} {
+		t.Run(name, func(t *testing.T) {
+			for _, how := range []string{"Commit", "RevokeReused"} {
+				u, err := use(t, s, family(t, s), "app")
+				if err != nil {
+					t.Fatal(err)
+				}
+				u.Revoke()
+				if c.before {
+					if ended, err := s.RevokeReused(t.Context(), u.grant.ID); err != nil || !ended {
+						t.Fatalf("before: %t, %v", ended, err)
+					}
+				}
+				losing = 2
+				var ours bool
+				if how == "Commit" {
+					err = u.Commit(t.Context())
+					ours = u.Ended()
+				} else {
+					ours, err = s.RevokeReused(t.Context(), u.grant.ID)
+				}
+				losing = 0
+				if err != nil || ours != c.ours {
+					t.Errorf("%s: ended by us %t, want %t; %v", how, ours, c.ours, err)
+				}
+			}
+		})
+	}
+}
+
 func FuzzHandles(f *testing.F) {
 	f.Add("")
 	f.Add("AAAA")
