@@ -97,6 +97,7 @@ type options struct {
 	path   string                            // the issuer's path
 	now    func() time.Time
 	direct bool // without a listener, for tests in a bubble of testing/synctest
+	hooks  provider.Hooks
 }
 
 // start runs a provider on a store of the engine under test, behind a real listener
@@ -120,7 +121,7 @@ func start(t *testing.T, opts options) *server {
 	}
 	var err error
 	s.provider, err = provider.New(cfg, provider.Deps{
-		Store: s.store, Mailer: s.inbox, Now: opts.now, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+		Store: s.store, Mailer: s.inbox, Now: opts.now, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)), Hooks: opts.hooks,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -41,6 +41,9 @@ type Deps struct {
 
 	// Now is the clock that everything is judged by. Default: time.Now.
 	Now func() time.Time
+
+	// Hooks are told what happens inside. Default: nobody is told.
+	Hooks Hooks
 }
 
 // A Provider is one issuer. It is safe for concurrent use.
@@ -48,6 +51,7 @@ type Provider struct {
 	cfg    config.Config
 	log    *slog.Logger
 	now    func() time.Time
+	hooks  Hooks
 	store  *lateStore
 	secret *generatedSecret // nil when the configuration names its secrets
 	epoch  *epochWatch
@@ -75,7 +79,7 @@ func New(cfg config.Config, deps Deps) (*Provider, error) {
 	if deps.Now == nil {
 		deps.Now = time.Now
 	}
-	p := &Provider{cfg: cfg, log: deps.Logger, now: deps.Now}
+	p := &Provider{cfg: cfg, log: deps.Logger, now: deps.Now, hooks: deps.Hooks}
 	if err := p.wire(deps); err != nil {
 		return nil, fmt.Errorf("provider: %w", err)
 	}

@@ -111,6 +111,7 @@ func (p *Provider) wire(deps Deps) error {
 	}, oauthcore.Deps{
 		Grants: grants, Secrets: ring, Keys: p.keys, Clients: clients, Users: accounts, Sessions: sessions,
 		Redeemer: endpoint.Redeemer{Verifications: verifications, Clients: clients},
+		Reused:   p.reused,
 	})
 	if err != nil {
 		return err

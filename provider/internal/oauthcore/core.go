@@ -56,6 +56,10 @@ type Deps struct {
 	Users    Subjects
 	Sessions Sessions
 	Redeemer emailcaptcha.Redeemer
+
+	// Reused is told of every code and refresh token that was used twice, once its
+	// grant is revoked, and once for each revocation. It does not panic.
+	Reused func(context.Context, Reuse)
 }
 
 // A Core answers protocol requests. It is safe for concurrent use.
@@ -70,6 +74,7 @@ type Core struct {
 	users   Subjects
 	session Sessions
 	grants  *fositestore.Store
+	reused  func(context.Context, Reuse)
 	engine  fosite.OAuth2Provider
 	nobody  Client // what unknown clients are compared with
 }
@@ -79,12 +84,12 @@ func New(cfg Config, deps Deps) (*Core, error) {
 	switch {
 	case cfg.Issuer == "", cfg.Now == nil, cfg.Logger == nil:
 		return nil, errors.New("oauthcore: Issuer, Now and Logger are required")
-	case deps.Grants == nil, deps.Secrets == nil, deps.Keys == nil, deps.Clients == nil, deps.Users == nil, deps.Sessions == nil, deps.Redeemer == nil:
+	case deps.Grants == nil, deps.Secrets == nil, deps.Keys == nil, deps.Clients == nil, deps.Users == nil, deps.Sessions == nil, deps.Redeemer == nil, deps.Reused == nil:
 		return nil, errors.New("oauthcore: all of Deps are required")
 	}
 	c := &Core{
 		issuer: cfg.Issuer, lives: cfg.Tokens, now: cfg.Now, log: cfg.Logger,
-		secrets: deps.Secrets, keys: deps.Keys, clients: deps.Clients, users: deps.Users, session: deps.Sessions, grants: deps.Grants,
+		secrets: deps.Secrets, keys: deps.Keys, clients: deps.Clients, users: deps.Users, session: deps.Sessions, grants: deps.Grants, reused: deps.Reused,
 		nobody: Client{secretHashes: [][sha256.Size]byte{{}}},
 	}
 	c.engine = newEngine(c, deps.Redeemer)

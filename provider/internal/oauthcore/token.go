@@ -3,7 +3,6 @@ package oauthcore
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"net/http"
 	"net/url"
 	"slices"
@@ -98,20 +97,12 @@ func (c *Core) refuse(ctx context.Context, unit *fositestore.Unit, client *Clien
 	if unit.Err() != nil {
 		return Outage(unit.Err())
 	}
-	commitErr := unit.Commit(ctx)
-	if errors.Is(commitErr, fositestore.ErrLost) {
-		commitErr = nil
-		if unit.Reused() {
-			// Whatever was faster: a family of which a token was used twice ends.
-			_, commitErr = c.grants.RevokeGrant(ctx, unit.Grant().ID, anyOwner)
-		}
-	}
-	if commitErr != nil {
-		return Outage(commitErr)
-	}
 	if unit.Reused() {
-		c.log.LogAttrs(ctx, slog.LevelWarn, "a spent code or rotated refresh token was presented; its grant is revoked",
-			slog.String("client_id", client.ID), slog.String("grant_id", unit.Grant().ID))
+		if err := c.endReused(ctx, unit); err != nil {
+			return Outage(err)
+		}
+	} else if err := unit.Commit(ctx); err != nil && !errors.Is(err, fositestore.ErrLost) {
+		return Outage(err)
 	}
 	refusal := fromFosite(err)
 	switch {
