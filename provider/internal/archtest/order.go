@@ -13,7 +13,7 @@ func services() [][]string {
 		{"telemetry"},
 		{"ratelimit"},
 		{"secrets", "messages", "pkce"},
-		{"outbox", "device"},
+		{"outbox", "device", "consent"},
 		{"verification", "password"},
 		{"session", "account"},
 		{"fositestore"},
