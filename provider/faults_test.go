@@ -85,10 +85,25 @@ var flows = []flow{
 	}, http.StatusOK},
 	{"consent", func(s *server, address string) func() answer {
 		b, _ := s.signedIn(address, "openid")
-		action, fields := formOf(s.t, b.get(authorizePath(thirdID)).body, "allow")
+		action, fields := formOf(s.t, b.get(authorizePath(thirdID, "prompt", "consent")).body, "allow")
 		fields.Set("decision", "allow")
 		return func() answer { return form{action: action, values: fields}.send(b, fields) }
 	}, http.StatusSeeOther},
+	{"authorize, allowed before", func(s *server, address string) func() answer {
+		b, _ := s.signedIn(address, "openid")
+		b.allows().arrives(s.t, callback)
+		return func() answer { return b.send(s.request("GET", authorizePath(thirdID), "")) }
+	}, http.StatusSeeOther},
+	{"code exchange, allowed by the person", func(s *server, address string) func() answer {
+		b, _ := s.signedIn(address, "openid")
+		code := b.allows().arrives(s.t, callback).Get("code")
+		return func() answer { return s.thirdExchange(code) }
+	}, http.StatusOK},
+	{"refresh, allowed by the person", func(s *server, address string) func() answer {
+		b, _ := s.signedIn(address, "openid")
+		token := s.thirdExchange(b.allows().arrives(s.t, callback).Get("code")).json(s.t)["refresh_token"].(string)
+		return func() answer { return s.thirdRefresh(token) }
+	}, http.StatusOK},
 	{"sign-in page, sent", func(s *server, address string) func() answer {
 		b := s.browser()
 		action, fields := formOf(s.t, b.get(authorizePath(webID)).body, "email")

@@ -288,7 +288,7 @@ func TestOP13_ConsentTwiceInParallel(t *testing.T) {
 			s := start(t, options{store: wrap})
 			b := s.browser()
 			for round := range 10 {
-				page := b.get(authorizePath(thirdID))
+				page := b.get(authorizePath(thirdID, "prompt", "consent"))
 				if round == 0 {
 					page = b.signIn(authorizePath(thirdID), "ann@example.com")
 				}

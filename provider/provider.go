@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/lettergate/lettergate/config"
+	"github.com/lettergate/lettergate/provider/internal/consent"
 	"github.com/lettergate/lettergate/provider/internal/oauthcore"
 	"github.com/lettergate/lettergate/provider/internal/outbox"
 	"github.com/lettergate/lettergate/provider/keys"
@@ -60,6 +61,8 @@ type Provider struct {
 	core   *oauthcore.Core
 	routes http.Handler
 	root   http.Handler
+
+	consents *consent.Service
 
 	running atomic.Bool
 	ready   atomic.Bool
@@ -113,6 +116,20 @@ func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) { p.routes.
 // apps of the CloudBase SDK. ServeHTTP serves them too; RootHandler is for a program
 // whose own mux gives the provider nothing but the issuer's path.
 func (p *Provider) RootHandler() http.Handler { return p.root }
+
+// WithdrawConsent takes back what a person has allowed a client: the account with the
+// subject (users.User.Subject), the client with the id. Every token of the client that
+// came of that person's sign-ins is revoked, whether or not the person was ever asked;
+// the next time, they are asked again. To withdraw what was not given, or from a client
+// that is gone, is no error.
+//
+// An error is the store's, and means that the call is to be repeated: some tokens may
+// work still. Once the first of its steps is done, nothing that rests on the consent can
+// be refreshed, whatever becomes of the others. Before Run is ready, WithdrawConsent
+// fails.
+func (p *Provider) WithdrawConsent(ctx context.Context, subject, clientID string) error {
+	return p.consents.Withdraw(ctx, subject, clientID)
+}
 
 // Run opens the store if New was given none, loads the signing keys, and does the
 // provider's background work until ctx is done; then it finishes what it has begun

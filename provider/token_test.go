@@ -171,9 +171,9 @@ func TestAS16_CodeLife(t *testing.T) {
 		age    time.Duration
 		status int
 	}{{time.Minute - time.Millisecond, http.StatusOK}, {time.Minute, http.StatusBadRequest}, {30 * time.Minute, http.StatusBadRequest}} {
-		code := b.submit(b.get(authorizePath(thirdID)), "allow", "decision", "allow").arrives(t, callback).Get("code")
+		code := b.allows().arrives(t, callback).Get("code")
 		clk.advance(c.age)
-		if a := s.post("/oauth2/token", append(without("client_id", exchangeForm(code)), "client_id", thirdID)...); a.status != c.status {
+		if a := s.thirdExchange(code); a.status != c.status {
 			t.Errorf("a consented code after %s: %d %s", c.age, a.status, a.body)
 		}
 	}

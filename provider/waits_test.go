@@ -55,7 +55,17 @@ func TestStoreWaits(t *testing.T) {
 		}})
 		tokens := s.tokens("ann@example.com")
 		access := tokens["access_token"].(string)
-		code := s.browser().signIn(authorizePath(webID), "ann@example.com").arrives(t, callback).Get("code")
+		b := s.browser()
+		code := b.signIn(authorizePath(webID), "ann@example.com").arrives(t, callback).Get("code")
+		allowed := s.thirdTokens(b)
+		allowedCode := b.allows().arrives(t, callback).Get("code")
+		ask := func(client string) answer {
+			a := b.send(s.request("GET", authorizePath(client), ""))
+			if a.arrives(t, callback).Get("code") != "" {
+				a.status = http.StatusOK
+			}
+			return a
+		}
 		var refreshed, service map[string]any
 
 		for _, flow := range []struct {
@@ -65,12 +75,16 @@ func TestStoreWaits(t *testing.T) {
 			ask    func() answer
 		}{
 			{"signed-out sign-in page", 0, 0, func() answer { return s.browser().get(authorizePath(webID)) }},
+			{"authorize, signed in", 3, 1, func() answer { return ask(webID) }},
+			{"authorize, allowed before", 3, 1, func() answer { return ask(thirdID) }},
 			{"client_credentials", 0, 0, func() answer {
 				a := s.postAs(secretID, backendSecret, "/oauth2/token", "grant_type", "client_credentials", "scope", "notes:read")
 				service = a.json(t)
 				return a
 			}},
 			{"code exchange", 3, 1, func() answer { return s.exchange(code) }},
+			{"code exchange, allowed by the person", 3, 1, func() answer { return s.thirdExchange(allowedCode) }},
+			{"refresh, allowed by the person", 2, 1, func() answer { return s.thirdRefresh(allowed["refresh_token"].(string)) }},
 			{"refresh", 2, 1, func() answer {
 				a := s.refresh(tokens["refresh_token"].(string))
 				refreshed = a.json(t)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/lettergate/lettergate/provider/internal/account"
 	"github.com/lettergate/lettergate/provider/internal/cloudbase"
+	"github.com/lettergate/lettergate/provider/internal/consent"
 	"github.com/lettergate/lettergate/provider/internal/device"
 	"github.com/lettergate/lettergate/provider/internal/endpoint"
 	"github.com/lettergate/lettergate/provider/internal/fositestore"
@@ -76,6 +77,9 @@ func (p *Provider) wire(deps Deps) error {
 	if err != nil {
 		return err
 	}
+	if p.consents, err = consent.New(consent.Config{Store: store, Grants: grants, Now: p.now}); err != nil {
+		return err
+	}
 	// The outbox's handlers end sessions, which need the outbox.
 	var sessions *session.Service
 	signOut := func(ctx context.Context, subject string, before int64, keepGrant string) error {
@@ -109,9 +113,8 @@ func (p *Provider) wire(deps Deps) error {
 	p.core, err = oauthcore.New(oauthcore.Config{
 		Issuer: p.cfg.Issuer, Tokens: p.cfg.Tokens, Now: p.now, Logger: p.log,
 	}, oauthcore.Deps{
-		Grants: grants, Secrets: ring, Keys: p.keys, Clients: clients, Users: accounts, Sessions: sessions,
-		Redeemer: endpoint.Redeemer{Verifications: verifications, Clients: clients},
-		Reused:   p.reused,
+		Grants: grants, Secrets: ring, Keys: p.keys, Clients: clients, Users: accounts, Sessions: sessions, Consents: p.consents,
+		Redeemer: endpoint.Redeemer{Verifications: verifications, Clients: clients}, Reused: p.reused,
 	})
 	if err != nil {
 		return err
@@ -251,7 +254,7 @@ func (p *Provider) wireDoors(s services) error {
 	}
 	people, err := interact.New(interact.Deps{
 		Issuer: p.cfg.Issuer, Name: p.cfg.Pages.Name, Core: p.core, Verifications: s.verifications, Sessions: s.sessions,
-		Cookies: cookies, Users: s.accounts, Names: s.changes, Passwords: s.passwords, Outbox: p.outbox, Pages: renderer, Messages: s.texts, Secrets: s.ring,
+		Cookies: cookies, Users: s.accounts, Names: s.changes, Consents: p.consents, Passwords: s.passwords, Outbox: p.outbox, Pages: renderer, Messages: s.texts, Secrets: s.ring,
 		Inbound: inbound, Logger: p.log, Now: p.now,
 	})
 	if err != nil {

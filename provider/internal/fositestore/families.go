@@ -119,6 +119,11 @@ func (s *Store) RevokeSubject(ctx context.Context, subject string, before int64,
 	})
 }
 
+// RevokeClient ends the grants of a person to one client.
+func (s *Store) RevokeClient(ctx context.Context, subject, clientID string) error {
+	return s.revokeAll(ctx, SubjectGroup(subject), func(g *Grant) bool { return g.Subject == subject && g.ClientID == clientID })
+}
+
 func (s *Store) revokeAll(ctx context.Context, group string, wanted func(*Grant) bool) error {
 	page := storage.Page{}
 	for {

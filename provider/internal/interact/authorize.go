@@ -41,7 +41,7 @@ func (p *Pages) Authorize(w http.ResponseWriter, r *http.Request) {
 		p.refuse(v, request, bad)
 		return
 	}
-	who, signedIn, err := p.signedIn(r)
+	who, signedIn, err := p.signedIn(r, request)
 	if err != nil {
 		p.outage(v, err)
 		return
@@ -61,24 +61,28 @@ func (p *Pages) Authorize(w http.ResponseWriter, r *http.Request) {
 // person is who is signed in to a browser.
 type person struct {
 	session.Session
-	email string
+	email   string
+	allowed bool // what the request asks for, and it need not be asked again
 }
 
-// signedIn returns who is signed in. A session whose account was deleted or
-// disabled meanwhile is none: its owner has to be able to sign in as somebody else.
-func (p *Pages) signedIn(r *http.Request) (person, bool, error) {
+// signedIn returns who is signed in, and what that means for the request, nil without
+// one. A session whose account was deleted or disabled meanwhile is none: its owner has
+// to be able to sign in as somebody else.
+func (p *Pages) signedIn(r *http.Request, request *oauthcore.AuthorizeRequest) (person, bool, error) {
 	sess, ok, err := p.Sessions.Load(r.Context(), p.Cookies.Session(r))
 	if err != nil || !ok {
 		return person{}, false, err
 	}
+	allowed := p.remembered(r.Context(), request, sess.Subject)
 	user, err := p.Users.BySubject(r.Context(), sess.Subject)
+	covered, askErr := allowed()
 	switch {
 	case errors.Is(err, users.ErrNotFound):
 		return person{}, false, nil
-	case err != nil:
-		return person{}, false, err
+	case err != nil || askErr != nil:
+		return person{}, false, errors.Join(err, askErr)
 	}
-	return person{sess, user.Email}, !user.Disabled, nil
+	return person{sess, user.Email, covered}, !user.Disabled, nil
 }
 
 // again answers a POST by the same request as a GET: a cross-site POST brings no
@@ -137,7 +141,7 @@ func (p *Pages) decide(v *visit, i oauthcore.Interaction, r *oauthcore.Authorize
 	// Any program on the device can take the place of a public client that is not
 	// reached by https, so such a client gets nothing without a click: at the least
 	// that of signing in (RFC 8252 section 8.6).
-	asks := !r.Client.FirstParty || r.Prompt("consent") || p.Core.Impersonable(r) && !fresh
+	asks := !r.Client.FirstParty && !who.allowed || r.Prompt("consent") || p.Core.Impersonable(r) && !fresh
 	switch {
 	case !signedIn && r.Prompt("none"):
 		p.refuse(v, r, oauth.NewError(oauth.CodeLoginRequired, "Nobody is signed in as the request demands."))
@@ -148,7 +152,7 @@ func (p *Pages) decide(v *visit, i oauthcore.Interaction, r *oauthcore.Authorize
 	case asks:
 		p.showConsent(v, i, r, who)
 	default:
-		p.issue(v, r, who.Session, "")
+		p.issue(v, r, who, "")
 	}
 }
 
@@ -167,9 +171,10 @@ func (p *Pages) refuse(v *visit, r *oauthcore.AuthorizeRequest, bad *oauth.Error
 }
 
 // issue sends the person back with a code. A decision that is named makes one.
-func (p *Pages) issue(v *visit, r *oauthcore.AuthorizeRequest, s session.Session, decision string) {
+func (p *Pages) issue(v *visit, r *oauthcore.AuthorizeRequest, who person, decision string) {
 	to, err := p.Core.IssueCode(v.r.Context(), r, oauthcore.Approval{
-		Subject: s.Subject, SessionID: s.ID, AuthTime: s.AuthTime, ACR: acrOf(s.AMR), AMR: s.AMR, Decision: decision,
+		Subject: who.Subject, SessionID: who.ID, AuthTime: who.AuthTime, ACR: acrOf(who.AMR), AMR: who.AMR,
+		Consent: who.allowed, Decision: decision,
 	})
 	bad := (*oauth.Error)(nil)
 	switch {
@@ -219,14 +224,14 @@ func (p *Pages) Consent(w http.ResponseWriter, r *http.Request) {
 		p.refuse(v, request, bad)
 		return
 	}
-	who, signedIn, err := p.signedIn(r)
+	who, signedIn, err := p.signedIn(r, nil)
 	switch {
 	case err != nil:
 		p.outage(v, err)
 	case !signedIn || who.Subject != i.Subject:
 		p.showSignIn(v, http.StatusBadRequest, p.Core.NewInteraction(i.Params), request, signIn{problem: page.StartAgain})
 	case form.Get("decision") == "allow":
-		p.issue(v, request, who.Session, i.ID)
+		p.allow(v, request, who, i.ID)
 	default:
 		p.refuse(v, request, oauth.NewError(oauth.CodeAccessDenied, "The person did not allow it."))
 	}

@@ -11,7 +11,7 @@
 //	POST /login/email                 starts a verification      -> /login/code?v=…
 //	POST /login/code                  redeems it, signs in       -> /oauth2/authorize?resume=…
 //	POST /login/password              instead of both            -> /oauth2/authorize?resume=…
-//	POST /consent                     issues the code, or says no -> the client
+//	POST /consent                     remembered, and a code, or no -> the client
 //	     /oauth2/logout, /logout      ends the session
 //
 // The id in these URLs names a verification; it is worth nothing without the
@@ -52,6 +52,7 @@ type Deps struct {
 	Cookies       session.Cookies
 	Users         oauthcore.Subjects
 	Names         Names
+	Consents      Consents
 	Passwords     *password.Service
 	Outbox        interface{ Dispatch(outbox.Ticket) }
 	Pages         *page.Renderer
@@ -79,7 +80,7 @@ func New(deps Deps) (*Pages, error) {
 	if err != nil {
 		return nil, err
 	}
-	if deps.Core == nil || deps.Verifications == nil || deps.Sessions == nil || deps.Users == nil || deps.Names == nil || deps.Passwords == nil || deps.Outbox == nil ||
+	if deps.Core == nil || deps.Verifications == nil || deps.Sessions == nil || deps.Users == nil || deps.Names == nil || deps.Consents == nil || deps.Passwords == nil || deps.Outbox == nil ||
 		deps.Pages == nil || deps.Messages == nil || deps.Secrets == nil || deps.Inbound == nil || deps.Logger == nil || deps.Now == nil {
 		return nil, errors.New("interact: all of Deps are required")
 	}

@@ -52,7 +52,7 @@ func (p *Pages) EmailPage(w http.ResponseWriter, r *http.Request) {
 		}
 		return
 	}
-	who, signedIn, err := p.signedIn(r)
+	who, signedIn, err := p.signedIn(r, nil)
 	switch {
 	case err != nil:
 		p.outage(v, err)

@@ -210,6 +210,7 @@ type Approval struct {
 	AuthTime  time.Time
 	ACR       string
 	AMR       []string
+	Consent   bool   // the person has allowed it, now or before, and may withdraw it
 	Decision  string // names what a person decided, so that it makes one code however often it is submitted; "" for none
 }
 
@@ -237,6 +238,9 @@ func (c *Core) IssueCode(ctx context.Context, r *AuthorizeRequest, a Approval) (
 	})
 	if err != nil {
 		return "", fromFosite(err)
+	}
+	if g := unit.Grant(); g != nil {
+		g.Consent = a.Consent
 	}
 	switch err := unit.Commit(ctx); {
 	case errors.Is(err, fositestore.ErrExists):

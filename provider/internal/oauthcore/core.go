@@ -39,6 +39,13 @@ type Sessions interface {
 	Alive(ctx context.Context, sid string) (bool, error)
 }
 
+// A Consents knows what people have allowed clients.
+type Consents interface {
+	// Covers reports whether the person has allowed the client all of the scopes, and
+	// has not withdrawn it.
+	Covers(ctx context.Context, subject, clientID string, scopes []string) (bool, error)
+}
+
 // Config is what the core needs to know of the deployment.
 type Config struct {
 	Issuer string
@@ -55,6 +62,7 @@ type Deps struct {
 	Clients  *Clients
 	Users    Subjects
 	Sessions Sessions
+	Consents Consents
 	Redeemer emailcaptcha.Redeemer
 
 	// Reused is told of every code and refresh token that was used twice, once its
@@ -73,6 +81,7 @@ type Core struct {
 	clients *Clients
 	users   Subjects
 	session Sessions
+	consent Consents
 	grants  *fositestore.Store
 	reused  func(context.Context, Reuse)
 	engine  fosite.OAuth2Provider
@@ -84,12 +93,14 @@ func New(cfg Config, deps Deps) (*Core, error) {
 	switch {
 	case cfg.Issuer == "", cfg.Now == nil, cfg.Logger == nil:
 		return nil, errors.New("oauthcore: Issuer, Now and Logger are required")
-	case deps.Grants == nil, deps.Secrets == nil, deps.Keys == nil, deps.Clients == nil, deps.Users == nil, deps.Sessions == nil, deps.Redeemer == nil, deps.Reused == nil:
+	case deps.Grants == nil, deps.Secrets == nil, deps.Keys == nil, deps.Clients == nil, deps.Users == nil, deps.Sessions == nil,
+		deps.Consents == nil, deps.Redeemer == nil, deps.Reused == nil:
 		return nil, errors.New("oauthcore: all of Deps are required")
 	}
 	c := &Core{
 		issuer: cfg.Issuer, lives: cfg.Tokens, now: cfg.Now, log: cfg.Logger,
-		secrets: deps.Secrets, keys: deps.Keys, clients: deps.Clients, users: deps.Users, session: deps.Sessions, grants: deps.Grants, reused: deps.Reused,
+		secrets: deps.Secrets, keys: deps.Keys, clients: deps.Clients, users: deps.Users, session: deps.Sessions,
+		consent: deps.Consents, grants: deps.Grants, reused: deps.Reused,
 		nobody: Client{secretHashes: [][sha256.Size]byte{{}}},
 	}
 	c.engine = newEngine(c, deps.Redeemer)

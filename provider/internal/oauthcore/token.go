@@ -171,10 +171,10 @@ func narrowAudience(unit *fositestore.Unit, asked []string) *oauth.Error {
 	return nil
 }
 
-// settle stores the grant, and makes sure that its account may still sign in and
-// that the session it came from is still open.
+// settle stores the grant, and makes sure that its account may still sign in, that
+// the session it came from is still open, and that the consent it rests on still holds.
 //
-// A refresh within a grace asks both at the same time: should the asking fail, the
+// A refresh within a grace does both at the same time: should the asking fail, the
 // client tries again and gets the same successor. Where a second try would be taken
 // for a theft (a code, a refresh without grace), the asking comes first, so that an
 // outage spends nothing.
@@ -193,7 +193,7 @@ func (c *Core) settle(ctx context.Context, unit *fositestore.Unit) (successor st
 		if _, err := c.grants.RevokeGrant(ctx, before.ID, anyOwner); err != nil {
 			return "", Outage(err)
 		}
-		return "", oauth.NewError(oauth.CodeInvalidGrant, "The account is closed, or the person has signed out.").WithCause(err)
+		return "", oauth.NewError(oauth.CodeInvalidGrant, "The account is closed, or the person has signed out or does not allow this any more.").WithCause(err)
 	case err != nil:
 		return "", Outage(err)
 	case commitErr == nil:
@@ -216,24 +216,32 @@ func (c *Core) settle(ctx context.Context, unit *fositestore.Unit) (successor st
 func anyOwner(*fositestore.Grant) bool { return true }
 
 // errStanding says that nobody stands behind a grant any more.
-var errStanding = errors.New("the account cannot sign in, or its session is over")
+var errStanding = errors.New("the account cannot sign in, its session is over, or its consent is withdrawn")
 
-// checkStanding asks whether the grant's account may sign in and, unless the grant
-// may outlive it, whether its session is open: a code that was issued while its
-// session was being ended may have been missed when the session's grants were
-// revoked.
+// checkStanding asks, all at once, whether the grant's account may sign in; unless the
+// grant may outlive it, whether its session is open; and if it rests on a consent,
+// whether that covers it. A code that was issued while its session was being ended, or
+// the consent withdrawn, may have been missed when the grants were revoked.
 func (c *Core) checkStanding(ctx context.Context, g fositestore.Grant) error {
-	alive := func() (bool, error) { return true, nil }
+	alive, allowed := yes, yes
 	if g.SessionID != "" && !g.Offline() {
 		alive = Async(func() (bool, error) { return c.session.Alive(ctx, g.SessionID) })
 	}
-	_, err := c.account(ctx, g.Subject)
-	open, sessionErr := alive()
-	if err == nil && sessionErr == nil && !open {
-		return errStanding
+	if g.Consent {
+		allowed = Async(func() (bool, error) { return c.consent.Covers(ctx, g.Subject, g.ClientID, g.Scopes) })
 	}
-	return errors.Join(err, sessionErr)
+	_, err := c.account(ctx, g.Subject)
+	for _, wait := range []func() (bool, error){alive, allowed} {
+		holds, askErr := wait()
+		if askErr == nil && !holds {
+			askErr = errStanding
+		}
+		err = errors.Join(err, askErr)
+	}
+	return err
 }
+
+func yes() (bool, error) { return true, nil }
 
 // account returns an account that may sign in, or errStanding.
 func (c *Core) account(ctx context.Context, subject string) (users.User, error) {

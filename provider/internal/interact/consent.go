@@ -1,0 +1,37 @@
+package interact
+
+import (
+	"context"
+
+	"github.com/lettergate/lettergate/provider/internal/oauthcore"
+)
+
+// Consents remembers what people have allowed clients. *consent.Service is one.
+type Consents interface {
+	oauthcore.Consents
+
+	// Allow adds to what the person has allowed the client.
+	Allow(ctx context.Context, subject, clientID string, scopes []string) error
+}
+
+// remembered asks, beside what follows, whether the person has allowed before what the
+// request asks for. It asks nothing when the page is shown anyway, or never: a client
+// whose place another program could take has to be allowed every time (RFC 8252 section
+// 8.6).
+func (p *Pages) remembered(ctx context.Context, r *oauthcore.AuthorizeRequest, subject string) (wait func() (bool, error)) {
+	if r == nil || r.Client.FirstParty || r.Prompt("consent") || p.Core.Impersonable(r) {
+		return func() (bool, error) { return false, nil }
+	}
+	return oauthcore.Async(func() (bool, error) { return p.Consents.Covers(ctx, subject, r.Client.ID, r.Scopes) })
+}
+
+// allow remembers that the person has allowed the request, and answers it. Remembered
+// first, because the code is good for nothing without it.
+func (p *Pages) allow(v *visit, r *oauthcore.AuthorizeRequest, who person, decision string) {
+	if err := p.Consents.Allow(v.r.Context(), who.Subject, r.Client.ID, r.Scopes); err != nil {
+		p.outage(v, err)
+		return
+	}
+	who.allowed = true
+	p.issue(v, r, who, decision)
+}
