@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -438,4 +439,22 @@ func TestWithdrawConsentBeforeRun(t *testing.T) {
 	if err := p.WithdrawConsent(t.Context(), "ann", thirdID); !errors.Is(err, storage.ErrUnavailable) {
 		t.Errorf("got %v", err)
 	}
+}
+
+// Nobody inherits what somebody allowed, and nothing is left of it.
+func TestOP06_ConsentsGoWithTheAccount(t *testing.T) {
+	s := start(t, options{})
+	app := s.app(envID)
+	app.signedUp("ann@example.com", "ann", "password123")
+	subject := s.account("ann@example.com").Subject
+	b, _ := s.signedIn("ann@example.com", "openid")
+	tokens := s.thirdTokens(b)
+	if _, records := s.consents(subject); len(records) != 1 {
+		t.Fatalf("%d consents are remembered, want 1", len(records))
+	}
+	app.ok(req{method: "DELETE", path: "user/me?sudo_token=" + url.QueryEscape(app.sudo("password123").(string)), bearer: true})
+	if _, records := s.consents(subject); len(records) != 0 {
+		t.Errorf("%d consents of an account that is gone", len(records))
+	}
+	s.thirdDead(tokens)
 }

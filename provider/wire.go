@@ -98,7 +98,7 @@ func (p *Provider) wire(deps Deps) error {
 		return err
 	}
 	changes, err := account.New(account.Config{
-		Store: store, Users: accounts, Passwords: passwords, Outbox: p.outbox, SignOut: signOut, Now: p.now,
+		Store: store, Users: accounts, Passwords: passwords, Consents: p.consents, Outbox: p.outbox, SignOut: signOut, Now: p.now,
 	})
 	if err != nil {
 		return err
@@ -199,7 +199,7 @@ func (p *Provider) newOutbox(store storage.Store, ring *secrets.Ring, accounts u
 		return nil, err
 	}
 	handlers, err := account.Handlers(account.FollowConfig{
-		Store: store, Users: accounts, Passwords: passwords, SignOut: signOutAll, Composer: templates, Mailer: mailer,
+		Store: store, Users: accounts, Passwords: passwords, Consents: p.consents, SignOut: signOutAll, Composer: templates, Mailer: mailer,
 		Secrets: ring, Issuer: p.cfg.Issuer, ProviderName: p.cfg.Pages.Name,
 	})
 	if err != nil {

@@ -32,6 +32,11 @@ type Passwords interface {
 	Changed(ctx context.Context, subject string) (at time.Time, ok bool, err error)
 }
 
+// Consents is the part of consent.Service that changes need.
+type Consents interface {
+	Forget(ctx context.Context, subject string) error
+}
+
 // Jobs is the part of outbox.Outbox that a maker of jobs needs.
 type Jobs interface {
 	Add(ctx context.Context, j outbox.Job) (outbox.Ticket, error)
@@ -43,6 +48,7 @@ type Config struct {
 	Store     storage.Store
 	Users     Directory
 	Passwords Passwords
+	Consents  Consents
 	Outbox    Jobs
 	SignOut   SignOut
 	Now       func() time.Time // default time.Now
@@ -58,7 +64,7 @@ type Service struct{ cfg Config }
 // New returns a Service. It starts nothing.
 func New(cfg Config) (*Service, error) {
 	switch {
-	case cfg.Store == nil, cfg.Users == nil, cfg.Passwords == nil, cfg.Outbox == nil, cfg.SignOut == nil:
+	case cfg.Store == nil, cfg.Users == nil, cfg.Passwords == nil, cfg.Consents == nil, cfg.Outbox == nil, cfg.SignOut == nil:
 		return nil, errors.New("account: a collaborator is missing")
 	}
 	if cfg.Now == nil {
@@ -94,9 +100,9 @@ func (s *Service) Named(ctx context.Context, name string) (u users.User, identit
 }
 
 // Prove makes an account whose address nobody has proven its owner's. Whoever
-// registered it may have been somebody else: the password, the profile, the username
-// and every sign-in from before are dropped, so that nobody waits behind the door for
-// the owner to come.
+// registered it may have been somebody else: the password, the profile, the consents,
+// the username and every sign-in from before are dropped, so that nobody waits behind
+// the door for the owner to come.
 func (s *Service) Prove(ctx context.Context, u users.User) (users.User, error) {
 	if u.EmailVerified {
 		return u, nil
@@ -119,24 +125,35 @@ func (s *Service) Prove(ctx context.Context, u users.User) (users.User, error) {
 	return proven, nil
 }
 
+// attached is where things are that are attached to a subject.
+type attached struct {
+	store     storage.Store
+	passwords Passwords
+	consents  Consents
+	signOut   SignOut
+}
+
 // drop removes what is attached to a subject and ends what it was signed in to: first,
 // so that no call under way puts something back, and last, because one of them may
 // have signed in meanwhile.
-func drop(ctx context.Context, store storage.Store, passwords Passwords, signOut SignOut, subject string) error {
-	if err := signOut(ctx, subject, forEver, ""); err != nil {
+func (a attached) drop(ctx context.Context, subject string) error {
+	if err := a.signOut(ctx, subject, forEver, ""); err != nil {
 		return err
 	}
-	if err := passwords.Remove(ctx, subject); err != nil {
+	if err := a.passwords.Remove(ctx, subject); err != nil {
 		return err
 	}
-	if err := store.Delete(ctx, profileKey(subject)); err != nil {
+	if err := a.store.Delete(ctx, profileKey(subject)); err != nil {
 		return err
 	}
-	return signOut(ctx, subject, forEver, "")
+	if err := a.consents.Forget(ctx, subject); err != nil {
+		return err
+	}
+	return a.signOut(ctx, subject, forEver, "")
 }
 
 func (s *Service) drop(ctx context.Context, subject string) error {
-	return drop(ctx, s.cfg.Store, s.cfg.Passwords, s.cfg.SignOut, subject)
+	return attached{s.cfg.Store, s.cfg.Passwords, s.cfg.Consents, s.cfg.SignOut}.drop(ctx, subject)
 }
 
 // forEver is a moment after every other.

@@ -52,6 +52,7 @@ type FollowConfig struct {
 	Store        storage.Store
 	Users        Directory
 	Passwords    Passwords
+	Consents     Consents
 	SignOut      SignOut
 	Composer     Composer
 	Mailer       mail.Mailer
@@ -64,7 +65,7 @@ type FollowConfig struct {
 // the Service because the outbox is made first.
 func Handlers(cfg FollowConfig) (map[outbox.Kind]outbox.Handler, error) {
 	switch {
-	case cfg.Store == nil, cfg.Users == nil, cfg.Passwords == nil, cfg.SignOut == nil, cfg.Composer == nil, cfg.Mailer == nil, cfg.Secrets == nil, cfg.ProviderName == "":
+	case cfg.Store == nil, cfg.Users == nil, cfg.Passwords == nil, cfg.Consents == nil, cfg.SignOut == nil, cfg.Composer == nil, cfg.Mailer == nil, cfg.Secrets == nil, cfg.ProviderName == "":
 		return nil, errors.New("account: a collaborator of the jobs is missing")
 	}
 	issuer, err := url.Parse(cfg.Issuer)
@@ -96,7 +97,7 @@ func (f follower) signOut(ctx context.Context, payload json.RawMessage) error {
 		if !errors.Is(err, users.ErrNotFound) {
 			return fmt.Errorf("account: find the account: %w", err)
 		}
-		return drop(ctx, f.cfg.Store, f.cfg.Passwords, f.cfg.SignOut, job.Subject)
+		return attached{f.cfg.Store, f.cfg.Passwords, f.cfg.Consents, f.cfg.SignOut}.drop(ctx, job.Subject)
 	}
 	at, ok, err := f.cfg.Passwords.Changed(ctx, job.Subject)
 	if err != nil {

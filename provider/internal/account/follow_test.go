@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/lettergate/lettergate/provider/internal/account"
+	"github.com/lettergate/lettergate/provider/internal/consent"
 	"github.com/lettergate/lettergate/provider/internal/device"
 	"github.com/lettergate/lettergate/provider/internal/outbox"
 	"github.com/lettergate/lettergate/provider/internal/password"
@@ -39,11 +40,16 @@ type world struct {
 	store     storage.Store
 	users     users.Directory
 	passwords *password.Service
+	consents  *consent.Service
 	inbox     *mailtest.Inbox
 	handlers  map[outbox.Kind]outbox.Handler
 	signedOut []string
 	failing   bool // the directory's changes fail
 }
+
+type noGrants struct{}
+
+func (noGrants) RevokeClient(context.Context, string, string) error { return nil }
 
 // flaky is a directory whose changes fail when the world says so.
 type flaky struct {
@@ -91,14 +97,16 @@ func newWorld(t *testing.T) *world {
 		w.signedOut = append(w.signedOut, subject+" but "+keep)
 		return nil
 	}
+	w.consents, err = consent.New(consent.Config{Store: w.store, Grants: noGrants{}})
+	fatal(err)
 	texts, err := mail.NewTemplates()
 	fatal(err)
 	w.handlers, err = account.Handlers(account.FollowConfig{
-		Store: w.store, Users: w.users, Passwords: w.passwords, SignOut: signOut, Composer: texts, Mailer: w.inbox,
+		Store: w.store, Users: w.users, Passwords: w.passwords, Consents: w.consents, SignOut: signOut, Composer: texts, Mailer: w.inbox,
 		Secrets: ring, Issuer: issuer, ProviderName: "Lettergate",
 	})
 	fatal(err)
-	w.Service, err = account.New(account.Config{Store: w.store, Users: w.users, Passwords: w.passwords, Outbox: &w.jobs, SignOut: signOut})
+	w.Service, err = account.New(account.Config{Store: w.store, Users: w.users, Passwords: w.passwords, Consents: w.consents, Outbox: &w.jobs, SignOut: signOut})
 	fatal(err)
 	_, err = w.users.Create(t.Context(), users.User{Subject: "ann", Email: "ann@example.com", EmailKey: "ann@example.com", EmailVerified: true})
 	fatal(err)
@@ -120,6 +128,23 @@ func (w *world) set(value string) {
 	if err := w.passwords.Set(w.Context(), "ann", w.hash(value), time.Time{}); err != nil {
 		w.Fatal(err)
 	}
+}
+
+// allow remembers that Ann has allowed the client, and allows asks for it.
+func (w *world) allow(client string) {
+	w.Helper()
+	if err := w.consents.Allow(w.Context(), "ann", client, []string{"openid"}); err != nil {
+		w.Fatal(err)
+	}
+}
+
+func (w *world) allows(client string) bool {
+	w.Helper()
+	covered, err := w.consents.Covers(w.Context(), "ann", client, []string{"openid"})
+	if err != nil {
+		w.Fatal(err)
+	}
+	return covered
 }
 
 func (w *world) ann() users.User {
@@ -201,13 +226,14 @@ func TestJobsFollowUp(t *testing.T) {
 	}
 	// As if the process had died right after the account was gone.
 	w.set("password456")
+	w.allow("app")
 	if err := w.EditProfile(t.Context(), "ann", func(p *account.Profile) { p.Nickname = "Annie" }); err != nil {
 		t.Fatal(err)
 	}
 	w.run()
 	state, err = w.passwords.State(t.Context(), "ann")
 	said, profileErr := w.Profile(t.Context(), "ann")
-	if err != nil || profileErr != nil || state.IsSet() || said != (account.Profile{}) || len(w.signedOut) == 0 {
+	if err != nil || profileErr != nil || state.IsSet() || said != (account.Profile{}) || w.allows("app") || len(w.signedOut) == 0 {
 		t.Errorf("left of the account: %v, %+v, signed out %v; %v, %v", state, said, w.signedOut, err, profileErr)
 	}
 }
@@ -216,6 +242,7 @@ func TestJobsFollowUp(t *testing.T) {
 func TestProve(t *testing.T) {
 	w := newWorld(t)
 	u := w.ann()
+	w.allow("app")
 	u.EmailVerified, u.Username, u.Name = false, "squatter", "Squatter"
 	u, err := w.users.Update(t.Context(), u)
 	if err != nil {
@@ -228,11 +255,18 @@ func TestProve(t *testing.T) {
 	if state, err := w.passwords.State(t.Context(), "ann"); err != nil || state.IsSet() {
 		t.Errorf("the password: %v, %v", state, err)
 	}
+	if w.allows("app") {
+		t.Error("the owner allows what somebody else has allowed")
+	}
 	w.set("password789") // the owner's
+	w.allow("app")
 	if again, err := w.Prove(t.Context(), first); err != nil || again != first {
 		t.Errorf("%+v, %v", again, err)
 	}
 	if state, err := w.passwords.State(t.Context(), "ann"); err != nil || !state.IsSet() {
 		t.Errorf("a second proof dropped what the owner has: %v, %v", state, err)
+	}
+	if !w.allows("app") {
+		t.Error("a second proof dropped what the owner has allowed")
 	}
 }
