@@ -139,6 +139,9 @@ func TestAS25_StateByteForByte(t *testing.T) {
 				if got := q["state"]; len(got) != 1 || got[0] != state {
 					t.Errorf("%s: state %q came back as %q", what, state, got)
 				}
+				if what != "error" && q.Get("code") == "" {
+					t.Errorf("%s: the state %q gets no code, but %v", what, state, q)
+				}
 			}
 		})
 	}
