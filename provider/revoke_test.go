@@ -114,9 +114,16 @@ func TestAS74_IntrospectionCallers(t *testing.T) {
 	if a := s.introspect(access); a.json(t)["active"] != true {
 		t.Fatalf("its own client is told %s", a.body)
 	}
-	form := values("token", access).Encode()
+	bearer := func(caller, token any) answer {
+		return s.send(s.request("POST", "/oauth2/introspect", values("token", token.(string)).Encode(), "Authorization", "Bearer "+caller.(string)))
+	}
+	other := s.backendTokens(b, "ann@example.com")["access_token"]
+	own := s.postAs(secretID, backendSecret, "/oauth2/token", "grant_type", "client_credentials").json(t)["access_token"]
 	for name, a := range map[string]answer{
-		"a person's access token": s.send(s.request("POST", "/oauth2/introspect", form, "Authorization", "Bearer "+access)),
+		"the access token itself": bearer(access, access),
+		"the person's other one":  bearer(other, access),
+		"the client's own token":  bearer(own, access),
+		"about a refresh token":   bearer(other, tokens["refresh_token"]),
 		"public client":           s.post("/oauth2/introspect", "token", access, "client_id", webID),
 		"nobody":                  s.post("/oauth2/introspect", "token", access),
 		"wrong secret":            s.postAs(secretID, "wrong", "/oauth2/introspect", "token", access),
