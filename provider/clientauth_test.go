@@ -16,12 +16,12 @@ func TestAS40_OnlyForms(t *testing.T) {
 	t.Setenv("TMPDIR", tmp)
 	s := start(t, options{})
 	form := values("grant_type", "client_credentials", "client_id", "nobody", "token", "x", "email", "ann@example.com").Encode()
-	multipart := "--b\r\nContent-Disposition: form-data; name=\"client_id\"\r\n\r\nnobody\r\n--b\r\nContent-Disposition: form-data; name=\"f\"; filename=\"f\"\r\n\r\n" +
-		strings.Repeat("x", 2<<20) + "\r\n--b--\r\n"
+	multipart := "--b\r\nContent-Disposition: form-data; name=\"client_id\"\r\n\r\nnobody\r\n--b\r\nContent-Disposition: form-data; name=\"f\"; filename=\"f\"\r\n\r\n"
 	for _, path := range machinePosts {
 		for name, c := range map[string]struct{ kind, body string }{
 			"JSON":           {"application/json", `{"grant_type":"client_credentials"}`},
-			"multipart":      {"multipart/form-data; boundary=b", multipart},
+			"multipart":      {"multipart/form-data; boundary=b", multipart + strings.Repeat("x", 2<<20) + "\r\n--b--\r\n"},
+			"tiny multipart": {"multipart/form-data; boundary=b", multipart + "x\r\n--b--\r\n"},
 			"text/plain":     {"text/plain", form},
 			"none":           {"", form},
 			"nonsense":       {"a/b/c; ;", form},
@@ -67,19 +67,27 @@ func TestAS41_NothingFromTheQuery(t *testing.T) {
 }
 
 func TestAS42_MalformedForms(t *testing.T) {
-	s := start(t, options{})
+	s := start(t, options{config: func(c *config.Config) {
+		c.Clients[2].TokenEndpointAuthMethod = config.AuthMethodPost
+		c.Clients[2].GrantTypes = append(c.Clients[2].GrantTypes, config.GrantEmailCaptcha)
+	}})
+	// Complete, so that what drops the broken pair has nothing else to refuse.
+	form := "client_id=" + secretID + "&client_secret=" + backendSecret + "&grant_type=client_credentials&token=x&email=ann%40example.com"
 	for _, path := range machinePosts {
+		if a := s.send(s.request("POST", path, form+"&foo=%7A")); a.status != http.StatusOK {
+			t.Errorf("%s, well-formed: %d %s", path, a.status, a.body)
+		}
 		for name, more := range map[string]string{
 			"broken escape": "&scope=%zz", "half an escape": "&scope=%4", "semicolon": "&a;b", "semicolon in a value": "&scope=openid;email",
 			"invalid UTF-8": "&scope=%ff", "invalid UTF-8 in a name": "&%ff=x", "NUL": "&scope=%00", "raw NUL": "&scope=\x00", "overlong": "&scope=%c0%80",
 			"surrogate": "&scope=%ed%a0%80", "1,001 parameters": strings.Repeat("&a=b", 1001), "1,001 different": manyParameters(1001),
 		} {
-			a := s.send(s.request("POST", path, "client_id="+webID+more))
+			a := s.send(s.request("POST", path, form+more))
 			if a.status != http.StatusBadRequest || a.json(t)["error"] != "invalid_request" {
 				t.Errorf("%s, %s: %d %s", path, name, a.status, a.body)
 			}
 		}
-		a := s.send(s.request("POST", path, "client_id="+webID+"&scope="+strings.Repeat("x", 1<<20)))
+		a := s.send(s.request("POST", path, form+"&scope="+strings.Repeat("x", 1<<20)))
 		if a.status != http.StatusRequestEntityTooLarge || a.json(t)["error"] != "invalid_request" {
 			t.Errorf("%s, 1 MiB: %d %s", path, a.status, a.body)
 		}
