@@ -2,11 +2,15 @@ package oauthcore
 
 import (
 	"encoding/base64"
+	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/lettergate/lettergate/config"
+	"github.com/lettergate/lettergate/oauth"
 )
 
 // referenceMatch is matchRedirectURI by another road: parsed, not cut.
@@ -129,6 +133,37 @@ func TestAS40_OnlyForms(t *testing.T) {
 		r.Header.Set("Content-Type", kind)
 		if _, bad := ReadForm(httptest.NewRecorder(), r); (bad == nil) != want {
 			t.Errorf("%q: %v", kind, bad)
+		}
+	}
+}
+
+// The route has a limit of its own before this one, and fosite a list of scopes behind
+// the next, so that only here either is seen alone.
+func TestAS42_FormsAreBounded(t *testing.T) {
+	for most, read := range map[int]func(http.ResponseWriter, *http.Request) (url.Values, *oauth.Error){MaxForm: ReadForm, MaxPage: ReadBody} {
+		for size, want := range map[int]int{most: 0, most + 1: http.StatusRequestEntityTooLarge} {
+			r := httptest.NewRequest("POST", "/oauth2/token", strings.NewReader("a="+strings.Repeat("x", size-len("a="))))
+			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+			values, bad := read(httptest.NewRecorder(), r)
+			got := 0
+			if bad != nil {
+				got = bad.Status
+			}
+			if got != want || (bad == nil) != values.Has("a") {
+				t.Errorf("%d bytes where %d may be: %v", size, most, bad)
+			}
+		}
+	}
+}
+
+func TestAS26_NoWildcards(t *testing.T) {
+	c := &Client{Client: config.Client{Scopes: []string{"users.*", "notes:read"}}}
+	for scope, want := range map[string]bool{
+		"users.*": true, "notes:read": true, "users.delete": false, "users.delete.all": false, "users.": false, "users": false,
+		"notes": false, "notes:read:all": false, "notes:*": false, "*": false, "Notes:Read": false, "": false,
+	} {
+		if got := c.AllowsScopes([]string{"notes:read", scope}); got != want {
+			t.Errorf("%q: %v, want %v", scope, got, want)
 		}
 	}
 }
