@@ -61,6 +61,23 @@ func TestCloudBase_BadSignUps(t *testing.T) {
 	}
 }
 
+// A body may have 64 KiB, however good it is otherwise.
+func TestCloudBase_LargeBodies(t *testing.T) {
+	s := start(t, options{})
+	a := s.app(envID)
+	body := func(size int) string {
+		const start, end = `{"email":"ann@example.com","x":"`, `"}`
+		return start + strings.Repeat("x", size-len(start+end)) + end
+	}
+	if got := a.fails(req{path: "verification", body: body(64<<10 + 1)}, "invalid_argument", 3); got.status != http.StatusRequestEntityTooLarge {
+		t.Errorf("a byte too many: %d %s", got.status, got.body)
+	}
+	if n := len(s.inbox.Messages()); n != 0 {
+		t.Errorf("%d mails", n)
+	}
+	a.ok(req{path: "verification", body: body(64 << 10)})
+}
+
 func TestCloudBase_BadClients(t *testing.T) {
 	s := start(t, options{})
 	for _, client := range []string{"", "unknown", webID, nativeID, secretID} {
