@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/lettergate/lettergate/config"
+	"github.com/lettergate/lettergate/provider"
 )
 
 // mutants are what attackers make of https://app.example/callback.
@@ -54,6 +55,27 @@ func TestAS01_RedirectMutants(t *testing.T) {
 	}
 	if n < 40 {
 		t.Errorf("only %d mutants", n)
+	}
+}
+
+// An address can be spelt in many ways; the registered one is right.
+func TestAS01_AddressSpellings(t *testing.T) {
+	registered := []string{"https://192.0.2.1/callback", "https://[2001:db8::1]/callback"}
+	s := start(t, options{config: func(c *config.Config) { c.Clients[0].RedirectURIs = registered }})
+	for _, uri := range registered {
+		if a := s.get(authorizePath(webID, "redirect_uri", uri)); a.status != http.StatusOK {
+			t.Errorf("%s: %d, want the sign-in page", uri, a.status)
+		}
+	}
+	for _, host := range []string{
+		"3221225985", "0xC0000201", "0xc0.0.2.1", "030000001001", "0300.0.02.01", "192.0.513", "192.513", "192.000.002.001", "192.0.2.1.", "192.0.2.01",
+		"192.0.2.1.evil.example", "192\u30020\u30022\u30021", "\uff11\uff19\uff12.0.2.1", "%31%39%32.0.2.1", "[::ffff:192.0.2.1]", "[::ffff:c000:201]", "[192.0.2.1]",
+		"2001:db8::1", "[2001:DB8::1]", "[2001:db8:0:0:0:0:0:1]", "[2001:0db8::1]", "[2001:db8::0.0.0.1]", "[2001:db8::1%25eth0]", "[2001:db8::1]evil.example", "[2001:db8::1]:443",
+	} {
+		t.Run("host", func(t *testing.T) {
+			t.Log(host)
+			s.get(authorizePath(webID, "redirect_uri", "https://"+host+"/callback")).isPage(t, http.StatusBadRequest)
+		})
 	}
 }
 
@@ -142,5 +164,26 @@ func TestRedirectKeepsRegisteredQuery(t *testing.T) {
 	got := s.post("/oauth2/token", "grant_type", "authorization_code", "client_id", webID, "code", u.Query().Get("code"), "redirect_uri", uri, "code_verifier", verifier)
 	if got.status != http.StatusOK {
 		t.Errorf("exchange: %d %s", got.status, got.body)
+	}
+}
+
+// A provider does not start with a client that could be redirected to these.
+func TestAS04_DangerousURIsAreNotRegistered(t *testing.T) {
+	for _, uri := range []string{
+		"javascript:alert(1)", "JavaScript:alert(1)", "data:text/html,x", "vbscript:x", "file:///etc/passwd", "blob:https://app.example/1", "about:blank",
+		"http://app.example/callback", "http://localhost.evil.example/", "https://app.example/callback#x", "https://app.example/callback#", "https://u:p@app.example/callback",
+		"https://*.app.example/callback", "https://app.example/*", `https://app.example\.evil.example/`, `https:\\app.example\callback`,
+		"https://app.example/callback\r\nLocation:x", "https://app.example/callback\n", "https://b\u00fccher.example/callback", "https://app.example/\u00fc", "//app.example/callback", "/callback", "",
+	} {
+		for where, register := range map[string]func(*config.Client){
+			"redirect_uris":             func(c *config.Client) { c.RedirectURIs = append(c.RedirectURIs[:0:0], callback, uri) },
+			"post_logout_redirect_uris": func(c *config.Client) { c.PostLogoutRedirectURIs = []string{uri} },
+		} {
+			cfg := testConfig("http://localhost:8080")
+			register(&cfg.Clients[0])
+			if _, err := provider.New(cfg, quiet(nil)); err == nil || !strings.Contains(err.Error(), where) {
+				t.Errorf("%q as one of %s: %v", uri, where, err)
+			}
+		}
 	}
 }
