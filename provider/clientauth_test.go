@@ -2,6 +2,7 @@ package provider_test
 
 import (
 	"encoding/base64"
+	"fmt"
 	"net/http"
 	"net/url"
 	"os"
@@ -97,7 +98,7 @@ func TestAS42_MalformedForms(t *testing.T) {
 func manyParameters(n int) string {
 	var b strings.Builder
 	for i := range n {
-		b.WriteString("&p" + strings.Repeat("x", i%7) + string(rune('a'+i%26)) + "=1")
+		fmt.Fprintf(&b, "&p%d=1", i)
 	}
 	return b.String()
 }
