@@ -222,6 +222,7 @@ func TestAS18_AS20_PagesLeakNothing(t *testing.T) {
 	pages := map[string]answer{
 		"sign-in": signIn, "code": code, "wrong code": wrong, "consent": consent, "signed in": b.get("/login/email"), "sign out": b.get("/logout"),
 		"no client": b.get("/oauth2/authorize"), "not found": b.get("/nowhere"), "method": b.send(s.request("DELETE", "/login/email", "")),
+		"password": b.onPasswordPage(authorizePath(webID, "prompt", "login"), "ann"), "link": b.get(s.link("bob@example.com")), "dead link": b.get("/login/link?v=x"),
 		"wrong form": b.send(s.request("POST", "/login/email", "a=b")), "wrong address": b.submit(signIn, "email", "email", "nobody"),
 	}
 	remote := regexp.MustCompile(`(?i)(src|href|action|formaction|url\()\s*=?\s*["']?\s*(https?:)?//`)
