@@ -225,6 +225,23 @@ func TestAS65_Scopes(t *testing.T) {
 	}
 }
 
+func TestAS64_ResourceOfAnEmailedCode(t *testing.T) {
+	const second = "https://second.example"
+	s := start(t, options{config: func(c *config.Config) { c.Clients[3].Audiences = []string{api, second} }})
+	v := s.begin("ann@example.com")
+	for _, resource := range []string{"https://unknown.example", "/relative", api + "#x", "HTTPS://api.example"} {
+		s.redeem(v, "resource", resource).is(t, http.StatusBadRequest, "invalid_target")
+	}
+	got := s.redeem(v, "resource", second) // what was refused has not spent the code
+	if got.status != http.StatusOK || claimsOf(t, got.json(t)["access_token"])["aud"] != second {
+		t.Errorf("of one resource: %d %s", got.status, got.body)
+	}
+	both, _ := claimsOf(t, s.redeem(s.begin("ann@example.com")).json(t)["access_token"])["aud"].([]any)
+	if !slices.Equal(both, []any{api, second}) {
+		t.Errorf("without a resource for %v", both)
+	}
+}
+
 func TestAS65_FiveWrongTries(t *testing.T) {
 	s := start(t, options{})
 	for n, want := range map[int]int{4: http.StatusOK, 5: http.StatusBadRequest} {

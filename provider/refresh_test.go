@@ -83,7 +83,8 @@ func TestAS56_ReplayAfterRestart(t *testing.T) {
 	first := s.tokens("ann@example.com")
 	second := s.rotated(first)
 	clk.advance(2 * time.Minute)
-	again := start(t, options{direct: true, now: clk.now, store: sharing(s.store)})
+	// Nothing is left of the first process but what it has stored.
+	again := start(t, options{direct: true, now: clk.now, store: sharing(openStorage(t, s.at, clk.now))})
 	again.refresh(first["refresh_token"].(string)).is(t, http.StatusBadRequest, "invalid_grant")
 	again.dead(second)
 	s.dead(second) // and for the replica that was there before

@@ -179,6 +179,31 @@ func TestAS75_AS77_InactiveSaysNothingElse(t *testing.T) {
 	}
 }
 
+// The work tells a caller nothing about what is not its own: only of its own tokens it
+// is asked whether they were revoked.
+func TestAS77_WorkTellsNothing(t *testing.T) {
+	clk := newClock()
+	s, count := counted(t, options{now: clk.now})
+	b := s.browser()
+	own := s.backendTokens(b, "ann@example.com")
+	ended := s.tokens("ann@example.com")["access_token"].(string)
+	s.revoke(ended)
+	expired := s.tokens("ann@example.com")["access_token"].(string)
+	clk.advance(10 * time.Minute)
+	for name, token := range map[string]string{
+		"another client's": s.tokens("ann@example.com")["access_token"].(string), "another client's, revoked": ended, "another client's, expired": expired,
+		"garbage": "x", "altered": altered(expired), "refresh token": own["refresh_token"].(string), "another issuer's": foreignAccessToken(t),
+	} {
+		count.Reset()
+		if a := s.introspect(token); a.body != inactive {
+			t.Errorf("%s: %s", name, a.body)
+		}
+		if n := count.Calls(); n != 0 {
+			t.Errorf("%s costs %d calls of the store", name, n)
+		}
+	}
+}
+
 func foreignAccessToken(t *testing.T) string {
 	t.Helper()
 	s := start(t, options{})
