@@ -1,6 +1,7 @@
 package archtest_test
 
 import (
+	"flag"
 	"fmt"
 	"io/fs"
 	"os"
@@ -14,11 +15,24 @@ import (
 	"github.com/lettergate/lettergate/provider/internal/archtest"
 )
 
-// TestModule holds this module to its rules.
+var update = flag.Bool("update", false, "put the tests of this module into the list of security rules")
+
+// TestModule holds this module to its rules. With -update it first puts the tests into
+// the list of security rules.
 func TestModule(t *testing.T) {
-	m, err := archtest.Load(os.DirFS("../../.."))
-	if err != nil {
-		t.Fatal(err)
+	load := func() *archtest.Module {
+		m, err := archtest.Load(os.DirFS("../../.."))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	m := load()
+	if *update {
+		if err := os.WriteFile("../../SECURITY-RULES.md", []byte(m.UpdateSecurityRules()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		m = load()
 	}
 	for _, rule := range archtest.Rules() {
 		t.Run(rule.Name, func(t *testing.T) {
@@ -73,6 +87,11 @@ func sound() map[string]string {
 
 		"provider/cmd/lettergate/main.go": "// Command lettergate serves.\npackage main\n" + imports("example.org/m/provider") + "func main() {}\n",
 		"examples/embed/main_test.go":     "// The example runs.\npackage main_test\n",
+
+		listFile:                     soundList(),
+		"provider/rules_test.go":     soundTests,
+		"provider/mail/mail.go":      doc("mail"),
+		"provider/mail/smtp_test.go": "package mail_test\n\nfunc TestEM03Auth() {}\n",
 	}
 }
 

@@ -13,7 +13,7 @@ type breach struct {
 }
 
 func breaches() []breach {
-	return slices.Concat(importBreaches(), storageBreaches(), sourceBreaches())
+	return slices.Concat(importBreaches(), storageBreaches(), sourceBreaches(), securityBreaches())
 }
 
 // pkg is a file of package name that imports paths.

@@ -21,6 +21,8 @@ type Module struct {
 	goMod   []string // the lines of go.mod
 	folders []string // top-level folders that .gitignore does not name
 	files   []*file  // in the order of their names
+
+	security []string // the lines of the list of security rules, nil without one
 }
 
 // A file is one parsed Go file.
@@ -61,6 +63,13 @@ func Load(fsys fs.FS) (*Module, error) {
 	}
 	if m.folders, err = topFolders(fsys); err != nil {
 		return nil, err
+	}
+	list, err := fs.ReadFile(fsys, securityFile)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("read the security rules: %w", err)
+	}
+	if len(list) > 0 {
+		m.security = strings.Split(strings.TrimSuffix(string(list), "\n"), "\n")
 	}
 	err = fs.WalkDir(fsys, ".", func(name string, d fs.DirEntry, err error) error {
 		switch {

@@ -46,7 +46,7 @@ func (r Rule) Check(m *Module) []Fault {
 
 // Rules lists every rule of the module.
 func Rules() []Rule {
-	return slices.Concat(importRules(), orderRules(), sourceRules(), layoutRules())
+	return slices.Concat(importRules(), orderRules(), sourceRules(), layoutRules(), securityRules())
 }
 
 // perFile makes a check of a module from a check of one file.
