@@ -14,11 +14,15 @@ import (
 	"github.com/lettergate/lettergate/oauth"
 )
 
-// Of everything that can be made out of a good token, only the good token
-// passes. Ed25519 from a fixed seed signs the same every time, which lets all
-// fuzzing processes agree on the token, and its signatures cannot be rewritten.
+// fixedKey signs the same every time, which lets all fuzzing processes agree on a
+// token, and its signatures cannot be rewritten.
+func fixedKey() signingKey {
+	return signingKey{"k1", "EdDSA", ed25519.NewKeyFromSeed([]byte(strings.Repeat("s", ed25519.SeedSize)))}
+}
+
+// Of everything that can be made out of a good token, only the good token passes.
 func FuzzVerify(f *testing.F) {
-	key := signingKey{"k1", "EdDSA", ed25519.NewKeyFromSeed([]byte(strings.Repeat("s", ed25519.SeedSize)))}
+	key := fixedKey()
 	v := newVerifier(f, staticKeys(f, key.public()), nil)
 	good := key.token(f, goodClaims(noon).with("gid", "g").with("auth_time", noon.Unix()).with("amr", []string{"otp"}))
 	wantAccepted(f, v, good)
@@ -42,7 +46,7 @@ func FuzzVerify(f *testing.F) {
 
 // Whatever claims are signed, what is accepted has all that RFC 9068 requires.
 func FuzzClaims(f *testing.F) {
-	key := signingKey{"k1", "EdDSA", ed25519.NewKeyFromSeed([]byte(strings.Repeat("s", ed25519.SeedSize)))}
+	key := fixedKey()
 	v := newVerifier(f, staticKeys(f, key.public()), nil)
 	f.Add(goodClaims(noon).json(f))
 	f.Add(goodClaims(noon).with("aud", []string{api}).with("x", map[string]any{"y": 1}).json(f))

@@ -26,7 +26,8 @@ type KeySource interface {
 	// ed25519.PublicKey, which nobody changes from then on. Without such a key
 	// the error is [ErrUnknownKey]. Any other error means that the source cannot
 	// tell. Key is called with a kid that a stranger chose, at most 256 bytes of
-	// it, and at the same time by many goroutines.
+	// it, and at the same time by many goroutines. An empty kid asks for the only
+	// key that verifies alg; a [JWTVerifier] never does.
 	Key(ctx context.Context, kid, alg string) (crypto.PublicKey, error)
 }
 
@@ -179,10 +180,17 @@ func (v *JWTVerifier) checkHeader(header []byte) (kid, alg string, err error) {
 	if _, ok := v.algorithms[alg]; !ok {
 		return "", "", errors.New("header: alg is not allowed")
 	}
-	if len(kid) > maxKeyIDBytes || strings.ContainsFunc(kid, func(r rune) bool { return r < ' ' || r == 0x7f }) {
-		return "", "", errors.New("header: kid is too long or has control characters")
+	if err := checkKeyID(kid); err != nil {
+		return "", "", err
 	}
 	return kid, alg, nil
+}
+
+func checkKeyID(kid string) error {
+	if len(kid) > maxKeyIDBytes || strings.ContainsFunc(kid, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		return errors.New("header: kid is too long or has control characters")
+	}
+	return nil
 }
 
 // checkBeforeSignature turns away the tokens of other issuers and the storm of
@@ -267,7 +275,7 @@ func keyError(ctx context.Context, err error) error {
 	case errors.Is(err, ErrUnknownKey):
 		return invalid(err)
 	case ctx.Err() != nil:
-		return fmt.Errorf("verify access token: %w", ctx.Err())
+		return fmt.Errorf("find the key of a token: %w", ctx.Err())
 	case errors.Is(err, ErrUnavailable):
 		return err
 	}

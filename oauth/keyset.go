@@ -19,10 +19,19 @@ var errNoKeys = errors.New("the key set has no key that could be used")
 // meant would let one that was added shadow the other, so none is used.
 type keySet map[keyName]crypto.PublicKey
 
+// A keyName is what a token says about its key. The empty kid names the only key
+// that fits the algorithm.
 type keyName struct{ kid, alg string }
 
 // key returns the key or nil.
 func (s keySet) key(kid, alg string) crypto.PublicKey { return s[keyName{kid, alg}] }
+
+func (s keySet) put(name keyName, key crypto.PublicKey) {
+	if _, taken := s[name]; taken {
+		key = nil
+	}
+	s[name] = key
+}
 
 // add takes a key in for every algorithm that it fits and is meant for, and
 // leaves out a key that may not verify signatures at all.
@@ -35,11 +44,8 @@ func (s keySet) add(k jose.JSONWebKey) {
 		if k.Algorithm != "" && k.Algorithm != name || !a.fits(public) {
 			continue
 		}
-		if _, taken := s[keyName{k.KeyID, name}]; taken {
-			s[keyName{k.KeyID, name}] = nil
-		} else {
-			s[keyName{k.KeyID, name}] = public
-		}
+		s.put(keyName{k.KeyID, name}, public)
+		s.put(keyName{"", name}, public)
 	}
 }
 

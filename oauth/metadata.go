@@ -79,7 +79,7 @@ func readMetadata(ctx context.Context, client *http.Client, address, issuer stri
 		return Metadata{}, fmt.Errorf("%s: the document is about another issuer", address)
 	}
 	if m.JWKSURI != "" {
-		keys, err := parseEndpoint(m.JWKSURI)
+		keys, err := parseEndpoint(m.JWKSURI, false)
 		if err != nil {
 			return Metadata{}, fmt.Errorf("%s: jwks_uri is %w", address, err)
 		}
@@ -92,7 +92,7 @@ func readMetadata(ctx context.Context, client *http.Client, address, issuer stri
 
 // parseIssuer accepts the URLs that name an issuer (RFC 8414 section 2).
 func parseIssuer(raw string) (*url.URL, error) {
-	u, err := parseEndpoint(raw)
+	u, err := parseEndpoint(raw, false)
 	if err == nil && (u.RawQuery != "" || u.ForceQuery) {
 		err = errors.New("a URL with a query")
 	}
@@ -100,9 +100,9 @@ func parseIssuer(raw string) (*url.URL, error) {
 }
 
 // parseEndpoint accepts the URLs that keys and metadata may be read from: https,
-// or http where no network lies between, and nothing in them that is a secret or
-// never reaches the server.
-func parseEndpoint(raw string) (*url.URL, error) {
+// or http where no network lies between or anyHTTP says so, and nothing in them
+// that is a secret or never reaches the server.
+func parseEndpoint(raw string, anyHTTP bool) (*url.URL, error) {
 	u, err := url.Parse(raw)
 	if err != nil {
 		return nil, errors.New("not a URL")
@@ -112,7 +112,7 @@ func parseEndpoint(raw string) (*url.URL, error) {
 		return nil, errors.New("not an absolute URL")
 	case u.User != nil || u.Fragment != "" || strings.HasSuffix(raw, "#"):
 		return nil, errors.New("a URL with a user or a fragment")
-	case u.Scheme == "https", u.Scheme == "http" && isLoopback(u.Hostname()):
+	case u.Scheme == "https", u.Scheme == "http" && (anyHTTP || isLoopback(u.Hostname())):
 		return u, nil
 	}
 	return nil, errors.New("neither https nor http on a loopback host")
