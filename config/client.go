@@ -4,9 +4,10 @@ import "slices"
 
 // The token endpoint's client authentication methods.
 const (
-	AuthMethodNone  = "none"
-	AuthMethodBasic = "client_secret_basic"
-	AuthMethodPost  = "client_secret_post"
+	AuthMethodNone       = "none"
+	AuthMethodBasic      = "client_secret_basic"
+	AuthMethodPost       = "client_secret_post"
+	AuthMethodPrivateKey = "private_key_jwt"
 )
 
 // The PKCE policies.
@@ -44,9 +45,27 @@ type Client struct {
 	// random source: they are compared as SHA-256, which suits nothing shorter.
 	Secrets []Secret `yaml:"client_secrets" validate:"max=2,dive,min=32"`
 
-	// TokenEndpointAuthMethod is none, client_secret_basic or client_secret_post.
-	// Default none without Secrets and client_secret_basic with them.
-	TokenEndpointAuthMethod string `yaml:"token_endpoint_auth_method" validate:"omitempty,oneof=none client_secret_basic client_secret_post"`
+	// TokenEndpointAuthMethod is none, client_secret_basic, client_secret_post or
+	// private_key_jwt: an assertion that the client signs for each request (RFC 7523).
+	// Default client_secret_basic with Secrets, private_key_jwt with JWKS or JWKSURI, else
+	// none.
+	TokenEndpointAuthMethod string `yaml:"token_endpoint_auth_method" validate:"omitempty,oneof=none client_secret_basic client_secret_post private_key_jwt"`
+
+	// TokenEndpointAuthSigningAlg is the only algorithm that the client may sign its
+	// assertions with: ES256, PS256, RS256 or EdDSA. Default each that fits one of its keys.
+	TokenEndpointAuthSigningAlg string `yaml:"token_endpoint_auth_signing_alg" validate:"omitempty,oneof=ES256 PS256 RS256 EdDSA"`
+
+	// JWKS are the client's public keys as it publishes them (RFC 7517), in JSON or YAML:
+	// jwks: {"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "2026-01", "x": "…"}]}.
+	// private_key_jwt needs this or JWKSURI.
+	JWKS JWKS `yaml:"jwks"`
+
+	// JWKSURI is where the client publishes its keys instead: https on a public address, or
+	// what Outbound allows. They are fetched when an assertion first needs them, again when
+	// they are older than their Cache-Control says (1 minute to 1 hour, 5 minutes without),
+	// and for a key that is not among them, at most every 30 seconds. While they cannot be
+	// fetched, the last ones are good for 24 hours; without any the client gets a 503.
+	JWKSURI string `yaml:"jwks_uri" validate:"omitempty,jwks_uri"`
 
 	// FirstParty clients belong to the operator: people are not asked whether they
 	// allow them, except for a public client without an https redirect URI when it
@@ -133,6 +152,8 @@ func (c Client) AuthMethod() string {
 		return c.TokenEndpointAuthMethod
 	case len(c.Secrets) > 0:
 		return AuthMethodBasic
+	case len(c.JWKS.Keys) > 0 || c.JWKSURI != "":
+		return AuthMethodPrivateKey
 	default:
 		return AuthMethodNone
 	}
@@ -153,20 +174,15 @@ func (c Client) grants() []string {
 }
 
 func (c Client) check(l *faultList, path string) {
-	method := keyPath(path, "token_endpoint_auth_method")
-	switch {
-	case c.CloudBase && len(c.Secrets) > 0:
-		l.add(keyPath(path, "client_secrets"), "does not go with cloudbase: such an app runs in browsers and cannot keep a secret; leave it out")
-	case c.CloudBase && !c.Public():
-		l.add(method, "%s does not go with cloudbase: such an app has no secret; leave it out", quote(c.AuthMethod()))
-	case c.Public() && len(c.Secrets) > 0:
-		l.add(method, "none does not go with client_secrets; use %s, or leave the secrets out", AuthMethodBasic)
-	case !c.Public() && len(c.Secrets) == 0:
-		secret := indexPath(keyPath(path, "client_secrets"), 0)
-		l.add(method, "%s needs client_secrets; write them here, or set %s", quote(c.AuthMethod()), variablesOf(secret))
+	c.checkMethod(l, path)
+	if c.AuthMethod() == AuthMethodPrivateKey {
+		c.checkKeys(l, path)
+	} else {
+		c.checkNoKeys(l, path)
 	}
+	c.JWKS.check(l, keyPath(path, "jwks"))
 	if c.Public() && c.Allows(GrantClientCredentials) {
-		l.add(keyPath(path, "grant_types"), "client_credentials needs a client with client_secrets: a public client could be anybody")
+		l.add(keyPath(path, "grant_types"), "client_credentials needs a client with client_secrets or private_key_jwt: a public client could be anybody")
 	}
 	if c.CloudBase && !c.Allows(GrantRefreshToken) {
 		l.add(keyPath(path, "grant_types"), "a CloudBase app stays signed in with refresh_token; add it, or leave grant_types out")
@@ -175,7 +191,7 @@ func (c Client) check(l *faultList, path string) {
 		l.add(keyPath(path, "hide_is_user"), "is for clients with cloudbase: true; leave it out")
 	}
 	if c.Public() && c.PKCE == PKCEOptional {
-		l.add(keyPath(path, "pkce"), "optional is for clients with client_secrets only; use required")
+		l.add(keyPath(path, "pkce"), "optional is for clients with client_secrets or private_key_jwt only; use required")
 	}
 	if c.Allows(GrantAuthorizationCode) && len(c.RedirectURIs) == 0 {
 		hint := ""
@@ -191,5 +207,52 @@ func (c Client) check(l *faultList, path string) {
 		if s != "" && slices.Contains(c.Secrets[:i], s) {
 			l.add(indexPath(keyPath(path, "client_secrets"), i), "is listed already")
 		}
+	}
+}
+
+// checkMethod checks that the method and the secrets go together.
+func (c Client) checkMethod(l *faultList, path string) {
+	method, secrets := keyPath(path, "token_endpoint_auth_method"), keyPath(path, "client_secrets")
+	switch {
+	case c.CloudBase && len(c.Secrets) > 0:
+		l.add(secrets, "does not go with cloudbase: such an app runs in browsers and cannot keep a secret; leave it out")
+	case c.CloudBase && !c.Public():
+		l.add(method, "%s does not go with cloudbase: such an app has no secret; leave it out", quote(c.AuthMethod()))
+	case c.Public() && len(c.Secrets) > 0:
+		l.add(method, "none does not go with client_secrets; use %s, or leave the secrets out", AuthMethodBasic)
+	case c.AuthMethod() == AuthMethodPrivateKey && len(c.Secrets) > 0:
+		l.add(secrets, "does not go with private_key_jwt, for which the client has keys; leave it out")
+	case !c.Public() && c.AuthMethod() != AuthMethodPrivateKey && len(c.Secrets) == 0:
+		l.add(method, "%s needs client_secrets; write them here, or set %s", quote(c.AuthMethod()), variablesOf(indexPath(secrets, 0)))
+	}
+}
+
+// checkKeys checks the keys of a client that has to have some.
+func (c Client) checkKeys(l *faultList, path string) {
+	switch {
+	case len(c.JWKS.Keys) > 0 && c.JWKSURI != "":
+		l.add(keyPath(path, "jwks_uri"), "does not go with jwks: write the keys here or say where they are, not both")
+	case len(c.JWKS.Keys) == 0 && c.JWKSURI == "":
+		l.add(keyPath(path, "token_endpoint_auth_method"), "%s needs the client's public keys: write them under jwks, or where they are published under jwks_uri", quote(c.AuthMethod()))
+	}
+	alg := c.TokenEndpointAuthSigningAlg
+	if len(c.JWKS.Keys) > 0 && alg != "" && slices.Contains(assertionAlgorithms(), alg) &&
+		!slices.ContainsFunc(c.JWKS.Keys, func(k JWK) bool { return slices.Contains(k.algorithms(), alg) }) {
+		l.add(keyPath(path, "token_endpoint_auth_signing_alg"), "%s fits none of the keys under jwks; leave it out", alg)
+	}
+}
+
+// checkNoKeys checks that a client that proves itself otherwise has nothing that would
+// look as if it mattered.
+func (c Client) checkNoKeys(l *faultList, path string) {
+	const why = "is for clients with token_endpoint_auth_method: private_key_jwt; leave it out"
+	if len(c.JWKS.Keys) > 0 {
+		l.add(keyPath(path, "jwks"), why)
+	}
+	if c.JWKSURI != "" {
+		l.add(keyPath(path, "jwks_uri"), why)
+	}
+	if c.TokenEndpointAuthSigningAlg != "" {
+		l.add(keyPath(path, "token_endpoint_auth_signing_alg"), why)
 	}
 }

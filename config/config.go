@@ -67,6 +67,9 @@ type Config struct {
 	Keys Keys `yaml:"keys"`
 	// Pages are what people see.
 	Pages Pages `yaml:"pages"`
+	// Outbound is about what the provider itself asks of others: a client's jwks_uri. Only
+	// public addresses are asked, by https, for at most 3 seconds and 64 KiB.
+	Outbound Outbound `yaml:"outbound"`
 	// Clients are the applications that may use this provider. Default none.
 	Clients []Client `yaml:"clients" validate:"dive"`
 
@@ -206,6 +209,17 @@ type Keys struct {
 	RotateEvery Duration `yaml:"rotate_every" validate:"min_duration=0s"`
 	// JWKSMaxAge is how long clients may cache the key set. Default 5m.
 	JWKSMaxAge Duration `yaml:"jwks_max_age" validate:"min_duration=1m,max_duration=24h"`
+}
+
+// Outbound is about what the provider itself asks of others.
+type Outbound struct {
+	// InsecureAllow are the servers, each as host:port just as URLs name it, that are asked
+	// by http too and on addresses that are not public, such as localhost:9000. Refused for
+	// an https issuer: whoever can register a URL could look around in its network. Default
+	// none.
+	InsecureAllow []string `yaml:"insecure_allow" validate:"unique,dive,host_port"`
+	// CAFile is a PEM file of authorities to trust besides the system's.
+	CAFile string `yaml:"ca_file"`
 }
 
 // Pages is what people see.

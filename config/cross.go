@@ -29,6 +29,7 @@ func (c Config) crossFaults() Faults {
 	c.Passwords.check(&l)
 	c.checkTestCodes(&l)
 	c.Mail.check(&l)
+	c.checkKeyURIs(&l)
 	seen := make(map[string]int, len(c.Clients))
 	for i, client := range c.Clients {
 		path := indexPath("clients", i)
@@ -81,6 +82,9 @@ func (c Config) checkPublished(l *faultList) {
 	}
 	if c.Mail.InsecurePlaintext {
 		l.add("mail.insecure_plaintext", "is refused for an https issuer; use security: starttls or ssl")
+	}
+	if len(c.Outbound.InsecureAllow) > 0 {
+		l.add("outbound.insecure_allow", "is refused for an https issuer, which asks public addresses by https only")
 	}
 	if len(c.InsecureTestCodes) > 0 {
 		l.add("insecure_test_codes", "is refused for an https issuer: whoever knows a code signs in as its address")

@@ -125,9 +125,9 @@ var clientFaults = []faultRow{
 	}, "clients[1].redirect_uris: lists the same value twice"},
 	{"grant type", func(c *config.Config) { c.Clients[0].GrantTypes = []string{"authorization_code", "password"} }, `clients[0].grant_types[1]: "password" is not known; known are authorization_code, refresh_token, client_credentials, urn:lettergate:params:oauth:grant-type:email-captcha`},
 	{"same grant type", func(c *config.Config) { c.Clients[0].GrantTypes = []string{"refresh_token", "refresh_token"} }, "clients[0].grant_types: lists the same value twice"},
-	{"public client_credentials", func(c *config.Config) { c.Clients[1].GrantTypes = []string{"client_credentials"} }, "clients[1].grant_types: client_credentials needs a client with client_secrets: a public client could be anybody"},
+	{"public client_credentials", func(c *config.Config) { c.Clients[1].GrantTypes = []string{"client_credentials"} }, "clients[1].grant_types: client_credentials needs a client with client_secrets or private_key_jwt: a public client could be anybody"},
 	{"confidential client_credentials", func(c *config.Config) { c.Clients[0].GrantTypes = []string{"client_credentials"} }, ""},
-	{"public without PKCE", func(c *config.Config) { c.Clients[1].PKCE = "optional" }, "clients[1].pkce: optional is for clients with client_secrets only; use required"},
+	{"public without PKCE", func(c *config.Config) { c.Clients[1].PKCE = "optional" }, "clients[1].pkce: optional is for clients with client_secrets or private_key_jwt only; use required"},
 	{"confidential without PKCE", func(c *config.Config) { c.Clients[0].PKCE = "optional" }, ""},
 	{"none with secrets", func(c *config.Config) { c.Clients[0].TokenEndpointAuthMethod = "none" }, "clients[0].token_endpoint_auth_method: none does not go with client_secrets; use client_secret_basic, or leave the secrets out"},
 	{"post without secrets", func(c *config.Config) { c.Clients[1].TokenEndpointAuthMethod = "client_secret_post" }, `clients[1].token_endpoint_auth_method: "client_secret_post" needs client_secrets; write them here, or set LETTERGATE_CLIENTS_1_CLIENT_SECRETS_0 (or LETTERGATE_CLIENTS_1_CLIENT_SECRETS_0_FILE, the name of a file with it)`},
@@ -149,7 +149,7 @@ var clientFaults = []faultRow{
 }
 
 func TestValidate(t *testing.T) {
-	for _, test := range slices.Concat(deploymentFaults, limitFaults, clientFaults, cloudBaseFaults) {
+	for _, test := range slices.Concat(deploymentFaults, limitFaults, clientFaults, cloudBaseFaults, keyFaults) {
 		t.Run(test.name, func(t *testing.T) {
 			c := published()
 			// Filled before, so that a change may start from a default, and after, as
@@ -234,7 +234,7 @@ var fileFaults = []loadRow{
 	{"unknown key", "mail: {password_file: a}", nil, "lettergate.yaml:1:8: mail.password_file: is not a known key; known are preset, from, host, port, security, username, password, ca_file, insecure_plaintext"},
 	{"swapped letters", "mail: {prot: 1}", nil, "lettergate.yaml:1:8: mail.prot: is not a known key; did you mean port?"},
 	{"nothing more about what is no YAML", "issuer: [", []string{"LETTERGATE_ISSUER=https://id.example.com"}, `lettergate.yaml:1:9: is not YAML: sequence end token ']' not found`},
-	{"odd key", "\"a\\nb\": c", nil, `lettergate.yaml:1:1: "a\nb": is not a known key; known are issuer, listen, insecure_listen, data_dir, secrets, trusted_proxies, storage, mail, verification, limits, passwords, tokens, sessions, keys, pages, clients, insecure_test_codes`},
+	{"odd key", "\"a\\nb\": c", nil, `lettergate.yaml:1:1: "a\nb": is not a known key; known are issuer, listen, insecure_listen, data_dir, secrets, trusted_proxies, storage, mail, verification, limits, passwords, tokens, sessions, keys, pages, outbound, clients, insecure_test_codes`},
 	{"duplicate key", "pages: {name: a, name: b}", nil, "lettergate.yaml:1:18: pages.name: is already set in line 1"},
 	{"scalar for a list", "trusted_proxies: 10.0.0.0/8", nil, "lettergate.yaml:1:18: trusted_proxies: must be a list, as in [a, b] or with one “- …” a line"},
 	{"list for a scalar", "issuer: [http://localhost]", nil, "lettergate.yaml:1:9: issuer: must be a single value, not a list or keys"},
@@ -270,7 +270,7 @@ var environFaults = []loadRow{
 }
 
 func TestFT40Load(t *testing.T) {
-	for _, test := range slices.Concat(fileFaults, environFaults) {
+	for _, test := range slices.Concat(fileFaults, environFaults, keyFileFaults) {
 		t.Run(test.name, func(t *testing.T) {
 			got := strings.Join(faultLines(t, test.text, test.environ...), "\n")
 			if got != test.want {

@@ -201,12 +201,23 @@ func (l *loader) readStruct(n ast.Node, v reflect.Value, path string) {
 		seen[key] = at
 		field, ok := fieldOf(v, key)
 		if !ok {
-			l.fault(at, inside, "is not a known key%s", didYouMean(key, keysOf(v.Type())))
+			l.fault(at, inside, "%s", unknownKey(v, key))
 			continue
 		}
 		l.places[inside] = at
 		l.readNode(value.Value, field, inside)
 	}
+}
+
+// unknownKey says what is wrong with a key that v does not have. A struct whose keys
+// others made up may know better than that it is a slip.
+func unknownKey(v reflect.Value, key string) string {
+	if s, ok := v.Interface().(interface{ unknown(key string) string }); ok {
+		if why := s.unknown(key); why != "" {
+			return why
+		}
+	}
+	return "is not a known key" + didYouMean(key, keysOf(v.Type()))
 }
 
 func (l *loader) readList(n ast.Node, v reflect.Value, path string) {

@@ -101,6 +101,7 @@ func TestLoadFull(t *testing.T) {
 		Sessions: config.Sessions{Idle: d(8 * time.Hour), Max: d(7 * 24 * time.Hour)},
 		Keys:     config.Keys{RotateEvery: config.Off, JWKSMaxAge: d(10 * time.Minute)},
 		Pages:    config.Pages{Name: "Ëxample"},
+		Outbound: config.Outbound{CAFile: "/etc/ssl/clients.pem"},
 		Clients: []config.Client{{
 			ID: "spa", Name: "Notes", FirstParty: true, SignUp: true, TokenEndpointAuthMethod: "none",
 			RedirectURIs:           []string{"https://notes.example.com/callback", "com.example.notes:/callback"},
@@ -119,6 +120,17 @@ func TestLoadFull(t *testing.T) {
 			GrantTypes: []string{"refresh_token", config.GrantEmailCaptcha}, Scopes: []string{"openid", "profile", "email"},
 			Audiences: []string{"https://id.example.com/tenant"},
 			PKCE:      "required", AccessTokenFormat: "jwt", IDTokenSignedResponseAlg: "RS256",
+		}, {
+			ID: "signer", Name: "signer", TokenEndpointAuthMethod: "private_key_jwt", TokenEndpointAuthSigningAlg: "EdDSA",
+			JWKS: config.JWKS{Keys: []config.JWK{{
+				Type: "OKP", ID: "ed", Use: "sig", Operations: []string{"verify"}, Algorithm: "EdDSA", Curve: "Ed25519", X: "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",
+			}}},
+			GrantTypes: []string{"client_credentials"}, Scopes: []string{"openid"}, Audiences: []string{"https://id.example.com/tenant"},
+			PKCE: "required", AccessTokenFormat: "jwt", IDTokenSignedResponseAlg: "RS256",
+		}, {
+			ID: "keys-elsewhere", Name: "keys-elsewhere", TokenEndpointAuthMethod: "private_key_jwt", JWKSURI: "https://keys.example.com/jwks?v=1",
+			GrantTypes: []string{"client_credentials"}, Scopes: []string{"openid"}, Audiences: []string{"https://id.example.com/tenant"},
+			PKCE: "required", AccessTokenFormat: "jwt", IDTokenSignedResponseAlg: "RS256",
 		}},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -41,7 +41,7 @@ An editor that knows YAML schemas helps with [schema.json](schema.json): ` + "`#
 func structDocs(t *testing.T) map[string]string {
 	t.Helper()
 	docs := map[string]string{}
-	for _, name := range []string{"config.go", "client.go", "mail.go"} {
+	for _, name := range []string{"config.go", "client.go", "jwks.go", "mail.go"} {
 		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ParseComments)
 		if err != nil {
 			t.Fatal(err)

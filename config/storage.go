@@ -87,7 +87,7 @@ func (c Config) storagePlace(secret Secret, u storageURL) string {
 }
 
 // Warnings returns what is allowed and may still be a mistake, each with its Path:
-// what nobody or anybody can sign in with, and stores that are reached without TLS that proves
+// what nobody or anybody can sign in with, keys that cannot be fetched, and stores that are reached without TLS that proves
 // who answers. Its receiver is valid; none of it keeps a provider from working.
 func (c Config) Warnings() []Fault {
 	var l faultList
@@ -99,6 +99,7 @@ func (c Config) Warnings() []Fault {
 	if len(c.InsecureTestCodes) > 0 {
 		l.add("insecure_test_codes", "whoever knows a code that is listed here signs in as its address")
 	}
+	c.warnOfKeyURIs(&l)
 	if len(c.Clients) == 0 {
 		l.add("clients", "there are none, so nobody can sign in")
 	}

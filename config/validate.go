@@ -36,6 +36,8 @@ var checks = map[string]func(string) string{
 	"redirect_uri": checkRedirectURI,
 	"scope":        checkScope,
 	"web_origin":   checkOrigin,
+	"jwks_uri":     checkKeyURI,
+	"host_port":    checkHostPort,
 }
 
 // newValidator returns a validator of our own: nothing is registered globally.

@@ -107,6 +107,11 @@ func describeClient(c config.Client) string {
 		kind = "CloudBase app"
 	case c.Public():
 		kind = "public"
+	case c.JWKSURI != "":
+		where, _, _ := strings.Cut(c.JWKSURI, "?")
+		kind = "confidential by keys at " + where
+	case len(c.JWKS.Keys) > 0:
+		kind = "confidential by " + count(len(c.JWKS.Keys), "key")
 	}
 	switch {
 	case !c.Allows(config.GrantAuthorizationCode) && !c.Allows(config.GrantEmailCaptcha): // nobody signs in
