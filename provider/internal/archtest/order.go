@@ -12,7 +12,7 @@ func services() [][]string {
 	return [][]string{
 		{"telemetry"},
 		{"ratelimit"},
-		{"secrets", "messages", "pkce"},
+		{"secrets", "messages", "pkce", "outbound"},
 		{"outbox", "device", "consent"},
 		{"verification", "password"},
 		{"session", "account"},
