@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/lettergate/lettergate/config"
 )
@@ -68,6 +69,9 @@ func TestAS17_DumpHoldsNoSecret(t *testing.T) {
 	secrets["pending emailed code"] = s.code("eve@example.com")
 
 	appSecrets(s, secrets, collect)
+	assertion := signerKey().assertion(t, s.claims(signerID, time.Now()).with("jti", "the-jti-of-an-assertion"))
+	secrets["assertion"], secrets["jti"] = assertion, "the-jti-of-an-assertion"
+	collect("own token", s.ownToken(assertion))
 
 	dump := dumpOf(t, s.at)
 	for name, secret := range secrets {

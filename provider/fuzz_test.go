@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/lettergate/lettergate/provider"
 	"github.com/lettergate/lettergate/provider/mail/mailtest"
@@ -105,8 +106,10 @@ func FuzzAuthorizeQuery(f *testing.F) {
 func FuzzTokenBody(f *testing.F) {
 	p := fuzzed(f)
 	paths := []string{"/oauth2/token", "/oauth2/verification", "/oauth2/revoke", "/oauth2/introspect", "/oauth2/userinfo", "/oauth2/logout", "/login/email", "/login/code", "/consent", "/logout"}
+	unsigned := encode(signerKey().header().json()) + "." + encode(object{"iss": signerID, "sub": signerID, "aud": "http://localhost:8080", "jti": "x", "exp": time.Now().Add(time.Minute).Unix()}.json()) + "."
 	for i := range paths {
 		for _, seed := range []string{
+			values("client_assertion_type", assertionType, "client_assertion", unsigned+strings.Repeat("A", 86), "grant_type", "client_credentials", "token", "x").Encode(),
 			values(exchangeForm(strings.Repeat("A", 64))...).Encode(),
 			values("grant_type", "refresh_token", "client_id", webID, "refresh_token", strings.Repeat("A", 75)).Encode(),
 			values("grant_type", "client_credentials", "scope", "notes:read", "resource", api).Encode(),

@@ -34,6 +34,7 @@ const (
 	envID      = "env"    // an app written for CloudBase
 	hiddenID   = "hidden" // the same, and nobody learns who has an account
 	closedID   = "closed" // the same, without sign-up
+	signerID   = "signer" // confidential, signs assertions with signerKey
 	appOrigin  = "https://cb.example"
 	api        = "https://api.example"
 
@@ -70,6 +71,8 @@ func testConfig(issuer string) config.Config {
 				RedirectURIs: []string{appOrigin + "/welcome?x=1", appOrigin + "/"}},
 			{ID: hiddenID, Name: "Hidden", CloudBase: true, HideIsUser: true, SignUp: true},
 			{ID: closedID, Name: "Closed", CloudBase: true},
+			{ID: signerID, Name: "Signer", FirstParty: true, SignUp: true, JWKS: config.JWKS{Keys: []config.JWK{signerJWK()}}, Scopes: scopes, Audiences: []string{api},
+				GrantTypes: append(code, config.GrantClientCredentials, config.GrantEmailCaptcha), RedirectURIs: []string{callback}},
 		},
 	}
 }

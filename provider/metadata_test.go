@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -66,7 +67,9 @@ func TestAS78_Metadata(t *testing.T) {
 
 // What the metadata lists works, and what works is listed.
 func TestAS78_MetadataIsTrue(t *testing.T) {
+	keys := newSignerKeys(t)
 	s := start(t, options{config: func(c *config.Config) {
+		keys.inline(t)(c)
 		post := c.Clients[2]
 		post.ID, post.TokenEndpointAuthMethod, post.IDTokenSignedResponseAlg = "post", config.AuthMethodPost, "EdDSA"
 		c.Clients = append(c.Clients, post)
@@ -80,8 +83,9 @@ func TestAS78_MetadataIsTrue(t *testing.T) {
 		"grant_types_supported":                         []any{"authorization_code", "refresh_token", "client_credentials", config.GrantEmailCaptcha},
 		"scopes_supported":                              []any{"email", "notes:read", "offline_access", "openid", "profile"},
 		"id_token_signing_alg_values_supported":         []any{"ES256", "EdDSA", "RS256"},
-		"token_endpoint_auth_methods_supported":         []any{"none", "client_secret_basic", "client_secret_post"},
-		"introspection_endpoint_auth_methods_supported": []any{"client_secret_basic", "client_secret_post"},
+		"token_endpoint_auth_methods_supported":         []any{"none", "client_secret_basic", "client_secret_post", "private_key_jwt"},
+		"revocation_endpoint_auth_methods_supported":    []any{"none", "client_secret_basic", "client_secret_post", "private_key_jwt"},
+		"introspection_endpoint_auth_methods_supported": []any{"client_secret_basic", "client_secret_post", "private_key_jwt"},
 		"prompt_values_supported":                       []any{"none", "login", "consent", "select_account"},
 		"request_parameter_supported":                   false,
 		"request_uri_parameter_supported":               false,
@@ -95,6 +99,7 @@ func TestAS78_MetadataIsTrue(t *testing.T) {
 	if a := s.post("/oauth2/token", "grant_type", "client_credentials", "client_id", "post", "client_secret", backendSecret, "scope", "notes:read"); a.status != http.StatusOK {
 		t.Errorf("client_secret_post: %d %s", a.status, a.body)
 	}
+	s.assertionsAreTrue(m, keys)
 	for _, grant := range []string{"password", "implicit", "urn:ietf:params:oauth:grant-type:device_code", "urn:ietf:params:oauth:grant-type:jwt-bearer", "urn:ietf:params:oauth:grant-type:token-exchange"} {
 		s.post("/oauth2/token", "grant_type", grant, "client_id", webID).is(t, http.StatusBadRequest, "unsupported_grant_type")
 	}
@@ -107,6 +112,32 @@ func TestAS78_MetadataIsTrue(t *testing.T) {
 		if a := s.send(s.request(method, strings.TrimPrefix(u, s.provider.Issuer()), "")); a.status == http.StatusNotFound || a.status == http.StatusMethodNotAllowed {
 			t.Errorf("%s: %d", name, a.status)
 		}
+	}
+}
+
+// assertionsAreTrue fails the test unless what the metadata lists for assertions is what
+// works, at each endpoint that it lists it for.
+func (s *server) assertionsAreTrue(m map[string]any, keys signerKeys) {
+	s.t.Helper()
+	own := s.tries(keys.es, time.Now()).json(s.t)["access_token"].(string)
+	for name, path := range map[string]string{"token": "/oauth2/token", "introspection": "/oauth2/introspect", "revocation": "/oauth2/revoke"} {
+		list := m[name+"_endpoint_auth_signing_alg_values_supported"]
+		if diff := cmp.Diff([]any{"RS256", "PS256", "ES256", "EdDSA"}, list); diff != "" {
+			s.t.Errorf("%s (-want +got):\n%s", name, diff)
+			continue
+		}
+		for alg, k := range map[string]clientKey{
+			"ES256": keys.es, "EdDSA": keys.ed, "RS256": keys.rs, "RS384": keys.rs, "RS512": keys.rs, "PS256": keys.rs, "PS384": keys.rs, "PS512": keys.rs,
+		} {
+			assertion := k.byLibrary(s.t, alg, s.claims(signerID, time.Now()))
+			a := s.assert(path, assertion, "grant_type", "client_credentials", "token", own)
+			if listed := slices.Contains(list.([]any), any(alg)); listed != (a.status == http.StatusOK) {
+				s.t.Errorf("%s, %s is listed %v: %d %s", name, alg, listed, a.status, a.body)
+			}
+		}
+		// client_secret_jwt is not listed.
+		assertion := hmacSigned(object{"alg": "HS256"}.json(), s.claims(secretID, time.Now()).json(), []byte(backendSecret))
+		s.assert(path, assertion, "grant_type", "client_credentials", "token", own).is(s.t, http.StatusUnauthorized, "invalid_client")
 	}
 }
 

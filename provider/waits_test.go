@@ -66,7 +66,7 @@ func TestStoreWaits(t *testing.T) {
 			}
 			return a
 		}
-		var refreshed, service map[string]any
+		var refreshed, service, signed map[string]any
 
 		for _, flow := range []struct {
 			name   string
@@ -81,6 +81,14 @@ func TestStoreWaits(t *testing.T) {
 				a := s.postAs(secretID, backendSecret, "/oauth2/token", "grant_type", "client_credentials", "scope", "notes:read")
 				service = a.json(t)
 				return a
+			}},
+			{"client_credentials, with an assertion", 1, 1, func() answer {
+				a := s.asSigner("/oauth2/token", "grant_type", "client_credentials", "scope", "notes:read")
+				signed = a.json(t)
+				return a
+			}},
+			{"introspection, with an assertion", 2, 1, func() answer {
+				return s.asSigner("/oauth2/introspect", "token", signed["access_token"].(string))
 			}},
 			{"code exchange", 3, 1, func() answer { return s.exchange(code) }},
 			{"code exchange, allowed by the person", 3, 1, func() answer { return s.thirdExchange(allowedCode) }},

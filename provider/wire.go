@@ -15,6 +15,7 @@ import (
 	"github.com/lettergate/lettergate/provider/internal/interact"
 	"github.com/lettergate/lettergate/provider/internal/messages"
 	"github.com/lettergate/lettergate/provider/internal/oauthcore"
+	"github.com/lettergate/lettergate/provider/internal/outbound"
 	"github.com/lettergate/lettergate/provider/internal/outbox"
 	"github.com/lettergate/lettergate/provider/internal/page"
 	"github.com/lettergate/lettergate/provider/internal/password"
@@ -53,7 +54,10 @@ func (p *Provider) wire(deps Deps) error {
 	if err != nil {
 		return err
 	}
-	clients := oauthcore.NewClients(p.cfg.Issuer, p.cfg.Clients)
+	clients, err := p.newClients()
+	if err != nil {
+		return err
+	}
 	grants := fositestore.New(fositestore.Policy{
 		Code:         p.cfg.Tokens.Code.Std(),
 		RefreshIdle:  p.cfg.Tokens.RefreshIdle.Std(),
@@ -113,7 +117,7 @@ func (p *Provider) wire(deps Deps) error {
 	p.core, err = oauthcore.New(oauthcore.Config{
 		Issuer: p.cfg.Issuer, Tokens: p.cfg.Tokens, Now: p.now, Logger: p.log,
 	}, oauthcore.Deps{
-		Grants: grants, Secrets: ring, Keys: p.keys, Clients: clients, Users: accounts, Sessions: sessions, Consents: p.consents,
+		Store: store, Grants: grants, Secrets: ring, Keys: p.keys, Clients: clients, Users: accounts, Sessions: sessions, Consents: p.consents,
 		Redeemer: endpoint.Redeemer{Verifications: verifications, Clients: clients}, Reused: p.reused,
 	})
 	if err != nil {
@@ -123,6 +127,16 @@ func (p *Provider) wire(deps Deps) error {
 		store: store, accounts: accounts, verifications: verifications, sessions: sessions, passwords: passwords, devices: devices,
 		changes: changes, texts: texts, ring: ring, box: box,
 	})
+}
+
+// newClients prepares the registered clients, with the one client that asks others on
+// their behalf.
+func (p *Provider) newClients() (*oauthcore.Clients, error) {
+	asks, err := outbound.New(outbound.Config{InsecureAllow: p.cfg.Outbound.InsecureAllow, CAFile: p.cfg.Outbound.CAFile})
+	if err != nil {
+		return nil, err
+	}
+	return oauthcore.NewClients(oauthcore.ClientsConfig{Issuer: p.cfg.Issuer, Outbound: asks, Now: p.now, Logger: p.log}, p.cfg.Clients)
 }
 
 // services are what the doors are made of.

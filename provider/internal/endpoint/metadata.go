@@ -35,8 +35,11 @@ type metadata struct {
 	ACRValues                    []string `json:"acr_values_supported"`
 	IDTokenAlgs                  []string `json:"id_token_signing_alg_values_supported"`
 	TokenAuthMethods             []string `json:"token_endpoint_auth_methods_supported"`
+	TokenAuthAlgs                []string `json:"token_endpoint_auth_signing_alg_values_supported"`
 	RevocationAuthMethods        []string `json:"revocation_endpoint_auth_methods_supported"`
+	RevocationAuthAlgs           []string `json:"revocation_endpoint_auth_signing_alg_values_supported"`
 	IntrospectionAuthMethods     []string `json:"introspection_endpoint_auth_methods_supported"`
+	IntrospectionAuthAlgs        []string `json:"introspection_endpoint_auth_signing_alg_values_supported"`
 	CodeChallengeMethods         []string `json:"code_challenge_methods_supported"`
 	Prompts                      []string `json:"prompt_values_supported"`
 	Claims                       []string `json:"claims_supported"`
@@ -54,7 +57,8 @@ func renderMetadata(cfg config.Config) (body []byte, etag string, err error) {
 			scopes[s] = true
 		}
 	}
-	secretMethods := []string{config.AuthMethodBasic, config.AuthMethodPost}
+	confidential := []string{config.AuthMethodBasic, config.AuthMethodPost, config.AuthMethodPrivateKey}
+	all := append([]string{config.AuthMethodNone}, confidential...)
 	body, err = json.Marshal(metadata{
 		Issuer:                   cfg.Issuer,
 		AuthorizationEndpoint:    at("/oauth2/authorize"),
@@ -72,9 +76,12 @@ func renderMetadata(cfg config.Config) (body []byte, etag string, err error) {
 		SubjectTypes:             []string{"public"},
 		ACRValues:                []string{oauthcore.ACREmail},
 		IDTokenAlgs:              Algorithms(cfg),
-		TokenAuthMethods:         append([]string{config.AuthMethodNone}, secretMethods...),
-		RevocationAuthMethods:    append([]string{config.AuthMethodNone}, secretMethods...),
-		IntrospectionAuthMethods: secretMethods,
+		TokenAuthMethods:         all,
+		TokenAuthAlgs:            oauthcore.AssertionAlgorithms(),
+		RevocationAuthMethods:    all,
+		RevocationAuthAlgs:       oauthcore.AssertionAlgorithms(),
+		IntrospectionAuthMethods: confidential,
+		IntrospectionAuthAlgs:    oauthcore.AssertionAlgorithms(),
 		CodeChallengeMethods:     []string{"S256"},
 		Prompts:                  []string{"none", "login", "consent", "select_account"},
 		Claims: []string{

@@ -2,12 +2,18 @@ package oauthcore
 
 import (
 	"crypto/sha256"
+	"fmt"
+	"log/slog"
+	"net/http"
 	"slices"
+	"time"
 
-	"github.com/go-jose/go-jose/v3"
+	"github.com/go-jose/go-jose/v3" // fosite's
+	josev4 "github.com/go-jose/go-jose/v4"
 	"github.com/ory/fosite"
 
 	"github.com/lettergate/lettergate/config"
+	"github.com/lettergate/lettergate/oauth"
 )
 
 // A Client is a registered client, ready to be asked.
@@ -15,6 +21,7 @@ type Client struct {
 	config.Client
 	issuer       string
 	secretHashes [][sha256.Size]byte
+	keys         oauth.KeySource // of a client that signs assertions, else nil
 }
 
 var (
@@ -31,13 +38,28 @@ type Clients struct {
 	cloudbase []*Client
 }
 
-// NewClients prepares the clients of a configuration that has been validated.
-func NewClients(issuer string, list []config.Client) *Clients {
+// ClientsConfig is what registered clients are judged with. All of it is required.
+type ClientsConfig struct {
+	Issuer string
+	// Outbound fetches the keys that clients publish, and nothing that they should not
+	// make the provider ask for.
+	Outbound *http.Client
+	Now      func() time.Time
+	Logger   *slog.Logger
+}
+
+// NewClients prepares the clients of a configuration that has been validated. It
+// makes no request.
+func NewClients(cfg ClientsConfig, list []config.Client) (*Clients, error) {
 	all := &Clients{byID: make(map[string]*Client, len(list)), origins: map[string]bool{}}
 	for _, c := range list {
-		client := &Client{Client: c, issuer: issuer}
+		client := &Client{Client: c, issuer: cfg.Issuer}
 		for _, s := range c.Secrets {
 			client.secretHashes = append(client.secretHashes, sha256.Sum256([]byte(s.Reveal())))
+		}
+		var err error
+		if client.keys, err = cfg.keysOf(c); err != nil {
+			return nil, fmt.Errorf("the keys of client %q: %w", c.ID, err)
 		}
 		all.byID[c.ID] = client
 		if c.CloudBase {
@@ -47,7 +69,30 @@ func NewClients(issuer string, list []config.Client) *Clients {
 			all.origins[origin] = true
 		}
 	}
-	return all
+	return all, nil
+}
+
+// keysOf returns the keys that the client's assertions are checked with, nil when it
+// authenticates otherwise.
+func (cfg ClientsConfig) keysOf(c config.Client) (oauth.KeySource, error) {
+	if c.AuthMethod() != config.AuthMethodPrivateKey {
+		return nil, nil
+	}
+	if c.JWKSURI != "" {
+		return oauth.NewRemoteKeys(oauth.RemoteConfig{
+			JWKSURL: c.JWKSURI, InsecureHTTP: true, // validated, and Outbound allows what the configuration does
+			Client: cfg.Outbound, Now: cfg.Now, Logger: cfg.Logger.With("client_id", c.ID),
+		})
+	}
+	var set josev4.JSONWebKeySet
+	for _, k := range c.JWKS.Keys {
+		key, err := k.PublicKey()
+		if err != nil {
+			return nil, err
+		}
+		set.Keys = append(set.Keys, josev4.JSONWebKey{Key: key, KeyID: k.ID, Algorithm: k.Algorithm, Use: k.Use})
+	}
+	return oauth.NewStaticKeys(set)
 }
 
 // Lookup returns the client registered under id.

@@ -26,6 +26,9 @@ type credentials struct {
 // exactly the method it is registered with (RFC 6749 section 2.3). Unknown
 // clients and wrong secrets are told apart neither by answer nor by work done.
 func (c *Core) AuthenticateClient(r *http.Request, form url.Values) (*Client, *oauth.Error) {
+	if form.Has("client_assertion") || form.Has("client_assertion_type") {
+		return c.authenticateByAssertion(r, form)
+	}
 	cred, bad := readCredentials(r, form)
 	if bad != nil {
 		return nil, bad
@@ -57,9 +60,6 @@ func readCredentials(r *http.Request, form url.Values) (credentials, *oauth.Erro
 	headers := r.Header.Values("Authorization")
 	if len(headers) > 1 {
 		return credentials{}, oauth.NewError(oauth.CodeInvalidRequest, "There is more than one Authorization header.")
-	}
-	if form.Has("client_assertion") || form.Has("client_assertion_type") {
-		return credentials{}, oauth.NewError(oauth.CodeInvalidClient, "Client assertions are not supported; use client_secret_basic, client_secret_post or none.")
 	}
 	if len(headers) == 0 {
 		cred := credentials{method: config.AuthMethodNone, id: form.Get("client_id")}

@@ -13,6 +13,7 @@ import (
 	"github.com/lettergate/lettergate/oauth/emailcaptcha"
 	"github.com/lettergate/lettergate/provider/internal/fositestore"
 	"github.com/lettergate/lettergate/provider/internal/secrets"
+	"github.com/lettergate/lettergate/provider/storage"
 	"github.com/lettergate/lettergate/provider/users"
 )
 
@@ -56,6 +57,7 @@ type Config struct {
 
 // Deps are what the core works with. All are required.
 type Deps struct {
+	Store    storage.Store
 	Grants   *fositestore.Store
 	Secrets  *secrets.Ring
 	Keys     Signer
@@ -83,6 +85,7 @@ type Core struct {
 	session Sessions
 	consent Consents
 	grants  *fositestore.Store
+	store   storage.Store
 	reused  func(context.Context, Reuse)
 	engine  fosite.OAuth2Provider
 	nobody  Client // what unknown clients are compared with
@@ -93,15 +96,19 @@ func New(cfg Config, deps Deps) (*Core, error) {
 	switch {
 	case cfg.Issuer == "", cfg.Now == nil, cfg.Logger == nil:
 		return nil, errors.New("oauthcore: Issuer, Now and Logger are required")
-	case deps.Grants == nil, deps.Secrets == nil, deps.Keys == nil, deps.Clients == nil, deps.Users == nil, deps.Sessions == nil,
+	case deps.Store == nil, deps.Grants == nil, deps.Secrets == nil, deps.Keys == nil, deps.Clients == nil, deps.Users == nil, deps.Sessions == nil,
 		deps.Consents == nil, deps.Redeemer == nil, deps.Reused == nil:
 		return nil, errors.New("oauthcore: all of Deps are required")
+	}
+	keys, err := newNobodysKeys()
+	if err != nil {
+		return nil, err
 	}
 	c := &Core{
 		issuer: cfg.Issuer, lives: cfg.Tokens, now: cfg.Now, log: cfg.Logger,
 		secrets: deps.Secrets, keys: deps.Keys, clients: deps.Clients, users: deps.Users, session: deps.Sessions,
-		consent: deps.Consents, grants: deps.Grants, reused: deps.Reused,
-		nobody: Client{secretHashes: [][sha256.Size]byte{{}}},
+		consent: deps.Consents, grants: deps.Grants, store: deps.Store, reused: deps.Reused,
+		nobody: Client{secretHashes: [][sha256.Size]byte{{}}, keys: keys},
 	}
 	c.engine = newEngine(c, deps.Redeemer)
 	return c, nil

@@ -275,7 +275,7 @@ func fositeToken(form url.Values) *http.Request {
 		own[name] = slices.Clone(values)
 	}
 	// Decided here: audiences come from resource, and the credentials were checked.
-	for _, name := range []string{"audience", "resource", "client_secret"} {
+	for _, name := range []string{"audience", "resource", "client_secret", "client_assertion", "client_assertion_type"} {
 		own.Del(name)
 	}
 	return &http.Request{Method: http.MethodPost, Header: http.Header{}, URL: &url.URL{}, Form: own, PostForm: own}

@@ -7,6 +7,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -319,7 +320,7 @@ func TestNoCookies(t *testing.T) {
 
 func TestAuthorities(t *testing.T) {
 	s := httptest.NewUnstartedServer(http.HandlerFunc(hello))
-	s.Config.ErrorLog = nil
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)
 	s.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
 	s.StartTLS()
 	defer s.Close()
