@@ -1,6 +1,7 @@
 // Package oauth is the vocabulary that an identity provider, the services that
 // accept its tokens and the programs that ask for them have in common: scopes,
-// error codes, server metadata, and the check of an access token.
+// error codes, server metadata, and the checks of an access token and of a client's
+// assertion.
 //
 // Its invariant: an [AccessToken] that this package returns was signed by a key
 // of the issuer, names this service as audience, is valid at the time of the
@@ -13,7 +14,8 @@
 // at what is cheap to see, asks its [KeySource] for the key, checks the
 // signature over the bytes that arrived, and only then believes the claims. The
 // usual source is [RemoteKeys], which reads the issuer's keys over HTTP and
-// keeps them through rotations and outages.
+// keeps them through rotations and outages. A [ClientAssertion], which a client signs
+// for an authorization server, goes the same way.
 //
 // Whether a token was bad ([ErrInvalidToken]) or could not be judged
 // ([ErrUnavailable]) is never mixed up: the first tells a client to throw its

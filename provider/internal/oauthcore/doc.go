@@ -6,7 +6,7 @@
 // walks through it so:
 //
 //	ReadForm / ReadQuery      content type, size, encoding, repeated parameters
-//	AuthenticateClient        exactly one method, constant-time, same work for unknown clients
+//	AuthenticateClient        exactly one method, constant-time, same work for unknown clients; an assertion is spent
 //	ParseAuthorize            client and redirect_uri first (a page), then the rest (a redirect)
 //	IssueCode, Token          one unit of work on one grant (package fositestore), one Put
 //	ReadAccessToken, Live     what an access token says, and whether it still holds
