@@ -26,6 +26,7 @@ func FuzzLoad(f *testing.F) {
 	f.Add("a: &a [*a, *a]\n<<: *a\n? b\n: !!c d\n%YAML 1.2\n---\n...\n", "LETTERGATE_X=1\n=\nLETTERGATE_")
 	f.Add("issuer: http://[::1]:1\nmail: |\n  x\nkeys: {rotate_every: 1.5d}\n- [{", "LETTERGATE_TOKENS_CODE=1d1d")
 	f.Add("mail: {preset: qq, username: a@qq.com, password: b, port: 587}\nclients: [{client_id: a, cloudbase: true}]", "LETTERGATE_INSECURE_TEST_CODES_0_EMAIL=a@b.example\nLETTERGATE_INSECURE_TEST_CODES_0_CODE=001357")
+	f.Add("clients: [{client_id: a, jwks: {keys: [{kty: RSA, kid: a, n: AQAB, e: AQAB}, {kty: oct, k: a}]}, jwks_uri: 'http://a:1/'}]\noutbound: {insecure_allow: ['a:1']}", "LETTERGATE_CLIENTS_0_JWKS_KEYS_0_CRV=P-256")
 	f.Add("\"\\ud800\": '\n\t- >2\n", "LETTERGATE_LIMITS=\nLETTERGATE_PORT=x")
 
 	file := filepath.Join(f.TempDir(), "lettergate.yaml")

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -280,8 +281,14 @@ func TestAS49_KeysByTLS(t *testing.T) {
 func TestAS28_JWKSURI(t *testing.T) {
 	k := newClientKey(t, "k", "EdDSA")
 	inner := newKeyServer(t, k)
+	var connections atomic.Int64
 	tls := httptest.NewUnstartedServer(inner)
 	tls.Config.ErrorLog = log.New(io.Discard, "", 0)
+	tls.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			connections.Add(1)
+		}
+	}
 	tls.StartTLS()
 	defer tls.Close()
 	ca := filepath.Join(t.TempDir(), "ca.pem") // the certificate is not what stops it
@@ -320,8 +327,8 @@ func TestAS28_JWKSURI(t *testing.T) {
 			t.Errorf("%s: the answers took %s", uri, took)
 		}
 	}
-	if n := inner.asked(); n != 0 {
-		t.Errorf("%d requests where nothing is to be asked", n)
+	if asked, n := inner.asked(), connections.Load(); asked != 0 || n != 0 {
+		t.Errorf("%d requests and %d connections where nothing is to be asked", asked, n)
 	}
 	// The same server, allowed by its name.
 	s := start(t, options{direct: true, config: func(c *config.Config) {

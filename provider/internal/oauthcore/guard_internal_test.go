@@ -180,3 +180,14 @@ func TestRedirectKeepsTheRegisteredQuery(t *testing.T) {
 		}
 	}
 }
+
+// What a client proves itself with is not fosite's business.
+func TestFositeSeesNoCredentials(t *testing.T) {
+	form := url.Values{"grant_type": {"refresh_token"}, "client_secret": {"a"}, "client_assertion": {"b"}, "client_assertion_type": {"c"}}
+	r := fositeToken(form)
+	for name := range form {
+		if kept := r.PostForm.Has(name) || r.Form.Has(name); kept != (name == "grant_type") {
+			t.Errorf("%s is kept: %v", name, kept)
+		}
+	}
+}
