@@ -1,6 +1,7 @@
 package provider_test
 
 import (
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -82,8 +83,8 @@ func guessed(t *testing.T, keys signerKeys) func(*config.Config) {
 
 // TestAS48_UnknownClientSameWork compares what is wrong about a registered client with
 // the same about one that nobody knows: the answer, the calls of the store, and what
-// is allocated. What takes time is a signature, which is checked in either case or the
-// allocations differ.
+// is allocated. What takes time is the check of a signature, and one that is left out
+// shows in the allocations (but for EdDSA, which needs none; the full lane has a clock).
 func TestAS48_UnknownClientSameWork(t *testing.T) {
 	keys := newSignerKeys(t)
 	s, count := counted(t, options{config: guessed(t, keys)})
@@ -119,7 +120,12 @@ func TestAS48_UnknownClientSameWork(t *testing.T) {
 	}
 }
 
-// allocations is how much is allocated for one request.
+// allocations is how much is allocated for one request: the least of several measures,
+// because what else goes on in the process is counted too.
 func (s *server) allocations(a attempt) float64 {
-	return testing.AllocsPerRun(100, func() { s.provider.ServeHTTP(httptest.NewRecorder(), a.request()) })
+	least := math.Inf(1)
+	for range 5 {
+		least = min(least, testing.AllocsPerRun(20, func() { s.provider.ServeHTTP(httptest.NewRecorder(), a.request()) }))
+	}
+	return least
 }
