@@ -25,7 +25,7 @@ func TestAS05_NoTokensInTheFrontChannel(t *testing.T) {
 		}
 	}
 	b.send(s.request("GET", authorizePath(webID, "response_type", ""), "")).redirectsError(t, "invalid_request")
-	for _, mode := range []string{"fragment", "form_post", "query.jwt", "web_message"} {
+	for _, mode := range []string{"fragment", "query.jwt", "web_message"} {
 		b.send(s.request("GET", authorizePath(webID, "response_mode", mode), "")).redirectsError(t, "invalid_request")
 	}
 	if q := b.get(authorizePath(webID, "response_mode", "query")).arrives(t, callback); q.Get("code") == "" {

@@ -59,15 +59,26 @@ func leadsHome(t *testing.T, w *httptest.ResponseRecorder) {
 	if location == "" {
 		return
 	}
+	if w.Code != http.StatusSeeOther {
+		t.Fatalf("%d to %q", w.Code, location)
+	}
+	if !strings.HasPrefix(location, "/oauth2/authorize?") {
+		isRegistered(t, location)
+	}
+}
+
+// isRegistered fails the test when a client of ours is not at the address.
+func isRegistered(t *testing.T, location string) {
+	t.Helper()
 	u, err := url.Parse(location)
 	if err != nil {
-		t.Fatalf("Location %q: %v", location, err)
+		t.Fatalf("to %q: %v", location, err)
 	}
 	u.RawQuery = ""
 	switch {
-	case w.Code != http.StatusSeeOther || u.Fragment != "" || strings.ContainsAny(location, "\r\n\\"):
-		t.Fatalf("%d to %q", w.Code, location)
-	case u.String() == callback, strings.HasPrefix(location, "/oauth2/authorize?"):
+	case u.Fragment != "" || strings.ContainsAny(location, "\r\n\\"):
+		t.Fatalf("to %q", location)
+	case u.String() == callback:
 	case u.Scheme == "http" && u.Hostname() == "127.0.0.1" && u.Path == "/cb" && u.User == nil:
 	default:
 		t.Fatalf("to %q, which nobody registered", location)
@@ -79,7 +90,7 @@ func FuzzAuthorizeQuery(f *testing.F) {
 	_, good, _ := strings.Cut(authorizePath(webID), "?")
 	for _, seed := range []string{
 		good, good + "&prompt=none", good + "&prompt=none&max_age=0", good + "&prompt=login+consent&ui_locales=de", good + "&resource=https%3A%2F%2Fapi.example&prompt=none",
-		good + "&id_token_hint=a.b.c", good + "&login_hint=%22%3E%3Cscript%3E", good + "&request=x", good + "&state=twice", good + "&response_mode=form_post",
+		good + "&id_token_hint=a.b.c", good + "&login_hint=%22%3E%3Cscript%3E", good + "&request=x", good + "&state=twice", good + "&response_mode=form_post", good + "&response_mode=form_post&prompt=none",
 		strings.Replace(good, url.QueryEscape(callback), "http%3A%2F%2F127.0.0.1%3A4000%2Fcb", 1) + "&prompt=none",
 		"client_id=backend&response_type=code&redirect_uri=" + url.QueryEscape(callback) + "&prompt=none", "client_id=native", "resume=x", "resume=AAAAAAAAAAAAAAAAAAAAAA",
 		"", "&", "=", "%", ";", "a=%zz", "a=%ff", "client_id=web&redirect_uri=https%3A%2F%2Fevil.example", "client_id=%00", strings.Repeat("a=b&", 200),
@@ -98,7 +109,10 @@ func FuzzAuthorizeQuery(f *testing.F) {
 		p.ServeHTTP(w, r)
 		leadsHome(t, w)
 		if w.Code == http.StatusOK && !strings.Contains(w.Body.String(), `id="email"`) {
-			t.Fatalf("a page that is no sign-in page: %s", w.Body)
+			action, form := formOf(t, w.Body.String(), "submit") // an error for the client
+			if isRegistered(t, action); form.Get("error") == "" || form.Has("code") {
+				t.Fatalf("the client is told %v", form)
+			}
 		}
 	})
 }

@@ -77,7 +77,7 @@ func TestAS78_MetadataIsTrue(t *testing.T) {
 	m := s.get("/.well-known/openid-configuration").json(t)
 	want := map[string]any{
 		"response_types_supported":                      []any{"code"},
-		"response_modes_supported":                      []any{"query"},
+		"response_modes_supported":                      []any{"query", "form_post"},
 		"subject_types_supported":                       []any{"public"},
 		"code_challenge_methods_supported":              []any{"S256"},
 		"grant_types_supported":                         []any{"authorization_code", "refresh_token", "client_credentials", config.GrantEmailCaptcha},

@@ -71,7 +71,7 @@ func renderMetadata(cfg config.Config) (body []byte, etag string, err error) {
 		VerificationEndpoint:     at("/oauth2/verification"),
 		Scopes:                   slices.Sorted(maps.Keys(scopes)),
 		ResponseTypes:            []string{"code"},
-		ResponseModes:            []string{"query"},
+		ResponseModes:            oauthcore.ResponseModes(),
 		GrantTypes:               oauthcore.GrantTypes(),
 		SubjectTypes:             []string{"public"},
 		ACRValues:                []string{oauthcore.ACREmail},

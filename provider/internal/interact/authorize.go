@@ -2,8 +2,10 @@ package interact
 
 import (
 	"errors"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/lettergate/lettergate/oauth"
@@ -20,7 +22,7 @@ import (
 const maxRedirect = 8 << 10
 
 // Authorize is the authorization endpoint (RFC 6749 section 3.1). It ends in one of
-// the sign-in page, the consent page, the error page, or a redirect to the client.
+// the sign-in page, the consent page, the error page, or an answer to the client.
 func (p *Pages) Authorize(w http.ResponseWriter, r *http.Request) {
 	params, bad := oauthcore.ReadQuery(w, r)
 	if bad != nil {
@@ -156,13 +158,13 @@ func (p *Pages) decide(v *visit, i oauthcore.Interaction, r *oauthcore.Authorize
 	}
 }
 
-// refuse tells the client by redirect, or the person when there is no client that
+// refuse tells the client, or the person when there is no client that
 // could be redirected to (RFC 6749 section 4.1.2.1).
 func (p *Pages) refuse(v *visit, r *oauthcore.AuthorizeRequest, bad *oauth.Error) {
 	switch {
 	case r != nil:
 		p.Inbound.LogError(v.r, bad)
-		page.SeeOther(v.w, v.r, p.Core.ErrorRedirect(r, bad))
+		p.respond(v, r, p.Core.ErrorResponse(r, bad))
 	case bad.Code == oauth.CodeInvalidClient:
 		p.fail(v, http.StatusBadRequest, page.UnknownClient, bad)
 	default:
@@ -170,9 +172,22 @@ func (p *Pages) refuse(v *visit, r *oauthcore.AuthorizeRequest, bad *oauth.Error
 	}
 }
 
+// respond sends the person back to the client with what it is told.
+func (p *Pages) respond(v *visit, r *oauthcore.AuthorizeRequest, response oauthcore.AuthorizeResponse) {
+	if !response.FormPost {
+		page.SeeOther(v.w, v.r, response.URL())
+		return
+	}
+	content := page.FormPost{Lang: v.lang, Client: pageClient(r), Action: response.RedirectURI}
+	for _, name := range slices.Sorted(maps.Keys(response.Params)) {
+		content.Hidden = append(content.Hidden, page.Field{Name: name, Value: response.Params.Get(name)})
+	}
+	p.show(v, http.StatusOK, content)
+}
+
 // issue sends the person back with a code. A decision that is named makes one.
 func (p *Pages) issue(v *visit, r *oauthcore.AuthorizeRequest, who person, decision string) {
-	to, err := p.Core.IssueCode(v.r.Context(), r, oauthcore.Approval{
+	response, err := p.Core.IssueCode(v.r.Context(), r, oauthcore.Approval{
 		Subject: who.Subject, SessionID: who.ID, AuthTime: who.AuthTime, ACR: acrOf(who.AMR), AMR: who.AMR,
 		Consent: who.allowed, Decision: decision,
 	})
@@ -187,7 +202,7 @@ func (p *Pages) issue(v *visit, r *oauthcore.AuthorizeRequest, who person, decis
 	case err != nil:
 		p.fail(v, http.StatusInternalServerError, page.Internal, err)
 	default:
-		page.SeeOther(v.w, v.r, to)
+		p.respond(v, r, response)
 	}
 }
 

@@ -26,6 +26,7 @@ type AuthorizeRequest struct {
 	Resources   []string
 	MaxAge      time.Duration // NoMaxAge when not asked for
 	HintSubject string        // the subject of id_token_hint, "" without one
+	FormPost    bool          // the client is answered by a form, not by a redirect
 
 	prompts []string
 }
@@ -55,6 +56,7 @@ func (c *Core) ParseAuthorize(params url.Values) (*AuthorizeRequest, *oauth.Erro
 	}
 	r := &AuthorizeRequest{Params: params, Client: client, RedirectURI: uri, MaxAge: NoMaxAge}
 	for _, check := range []func(*AuthorizeRequest) *oauth.Error{
+		checkResponseMode, // first: it decides how the client is told of all the others
 		checkUnsupported, checkResponseType, c.checkScope, checkPKCE, c.checkResource, checkPrompt, checkMaxAge, checkNonce, c.checkHint,
 	} {
 		if err := check(r); err != nil {
@@ -91,8 +93,6 @@ func checkResponseType(r *AuthorizeRequest) *oauth.Error {
 		return oauth.NewError(oauth.CodeInvalidRequest, "The request has no response_type; send response_type=code.")
 	case p.Get("response_type") != "code":
 		return oauth.NewError(oauth.CodeUnsupportedResponseType, "The only response_type here is code.")
-	case p.Has("response_mode") && p.Get("response_mode") != "query":
-		return oauth.NewError(oauth.CodeInvalidRequest, "The only response_mode here is query.")
 	}
 	return nil
 }
@@ -185,24 +185,6 @@ func (c *Core) checkHint(r *AuthorizeRequest) *oauth.Error {
 	return nil
 }
 
-// ErrorRedirect is where the person is sent with an error for the client (RFC 6749
-// section 4.1.2.1, with iss as in RFC 9207).
-func (c *Core) ErrorRedirect(r *AuthorizeRequest, e *oauth.Error) string {
-	params := url.Values{"error": {e.Code}}
-	if e.Description != "" {
-		params.Set("error_description", e.Description)
-	}
-	return c.redirect(r, params)
-}
-
-func (c *Core) redirect(r *AuthorizeRequest, params url.Values) string {
-	params.Set("iss", c.issuer)
-	if state := r.Params.Get("state"); state != "" {
-		params.Set("state", state)
-	}
-	return redirectTo(r.RedirectURI, params)
-}
-
 // An Approval is who allowed an authorization request.
 type Approval struct {
 	Subject   string
@@ -214,17 +196,17 @@ type Approval struct {
 	Decision  string // names what a person decided, so that it makes one code however often it is submitted; "" for none
 }
 
-// IssueCode grants an authorization request and returns where the person is sent
-// with the code. It returns fositestore.ErrExists when this decision has issued a
-// code already, and an *oauth.Error otherwise.
-func (c *Core) IssueCode(ctx context.Context, r *AuthorizeRequest, a Approval) (string, error) {
+// IssueCode grants an authorization request and returns what the client is told: the
+// code. It returns fositestore.ErrExists when this decision has issued a code already,
+// and an *oauth.Error otherwise.
+func (c *Core) IssueCode(ctx context.Context, r *AuthorizeRequest, a Approval) (AuthorizeResponse, error) {
 	ctx, unit := c.grants.Begin(ctx)
 	if a.Decision != "" {
 		unit.NameGrant(a.Decision, unit.Now().Add(interactionLife))
 	}
 	ar, err := c.engine.NewAuthorizeRequest(ctx, fositeAuthorize(r))
 	if err != nil {
-		return "", fromFosite(err)
+		return AuthorizeResponse{}, fromFosite(err)
 	}
 	for _, scope := range r.Scopes {
 		ar.GrantScope(scope)
@@ -237,18 +219,18 @@ func (c *Core) IssueCode(ctx context.Context, r *AuthorizeRequest, a Approval) (
 		SessionID: a.SessionID, Nonce: r.Params.Get("nonce"),
 	})
 	if err != nil {
-		return "", fromFosite(err)
+		return AuthorizeResponse{}, fromFosite(err)
 	}
 	if g := unit.Grant(); g != nil {
 		g.Consent = a.Consent
 	}
 	switch err := unit.Commit(ctx); {
 	case errors.Is(err, fositestore.ErrExists):
-		return "", err
+		return AuthorizeResponse{}, err
 	case err != nil:
-		return "", Outage(err)
+		return AuthorizeResponse{}, Outage(err)
 	}
-	return c.redirect(r, url.Values{"code": {resp.GetCode()}}), nil
+	return c.respond(r, url.Values{"code": {resp.GetCode()}}), nil
 }
 
 // fositeAuthorize renders the request for fosite: what was decided here already

@@ -77,6 +77,16 @@ func (t target) source() string {
 	return t.scheme + "://" + t.host
 }
 
+// onward is where whoever got a form posted may lead on: browsers apply form-action to
+// all redirects that follow, and stop people at one that it does not name. Where a
+// client leads on, to a front end of its own perhaps, is the client's business.
+func (t target) onward() []string {
+	if t.scheme == "http" { // on this device, where front ends are http too
+		return []string{"http:", "https:"}
+	}
+	return []string{"https:"}
+}
+
 // loopback says whether the host is this very device.
 func (t target) loopback() bool {
 	u := url.URL{Host: t.host}

@@ -150,6 +150,34 @@ func TestHostileText(t *testing.T) {
 	}
 }
 
+// AS-33: what a client is told arrives as it is, whatever is in it, where it registered,
+// letter by letter; and the one script is the one that the policy allows.
+func TestAS33_FormPost(t *testing.T) {
+	r := newRenderer(t)
+	for name, value := range map[string]string{
+		"markup": `"><script>alert(1)</script><input name="code" value="`, "entities": "&quot;&lt;&amp;", "quotes": "'\"`", "template": "{{.Page}}",
+		"end of a script": "</script><!--", "UTF-8": "ключ-鍵-🔑", "spaces": "  two  ", "tab": "\t", "controls": "\x01\x7f", "URL": "javascript:alert(1)", "plus": "a+b%20c",
+	} {
+		for _, uri := range []string{
+			"https://app.example/callback", "https://app.example/cb?tenant=a%2Fb&x=&y='()*!~;,+$", "http://127.0.0.1:49152/cb", "http://[::1]:49152/cb", "https://app.example",
+		} {
+			fields := []page.Field{{Name: "error_description", Value: value}, {Name: "state", Value: value}}
+			w := render(t, r, 200, page.FormPost{Client: &page.Client{Name: value}, Action: uri, Hidden: fields})
+			doc := parse(t, w.Body.String())
+			forms, inputs, scripts := find(doc, "form"), find(doc, "input"), find(doc, "script")
+			if len(forms) != 1 || attr(forms[0], "action") != uri || attr(forms[0], "method") != "post" {
+				t.Fatalf("%s: %d forms, to %q", name, len(forms), attr(forms[0], "action"))
+			}
+			if len(inputs) != 2 || attr(inputs[0], "value") != value || attr(inputs[1], "value") != value || attr(inputs[1], "name") != "state" {
+				t.Errorf("%s: the form has %v", name, inputs)
+			}
+			if policy := w.Header().Get("Content-Security-Policy"); len(scripts) != 1 || strings.Count(policy, "script-src "+hash(text(scripts[0]))+";") != 1 {
+				t.Errorf("%s: %d scripts under %s", name, len(scripts), policy)
+			}
+		}
+	}
+}
+
 func byID(t testing.TB, doc *html.Node, id string) *html.Node {
 	t.Helper()
 	for _, n := range find(doc, "*") {
@@ -167,7 +195,7 @@ func TestFixedIDs(t *testing.T) {
 	pages := variants(calm)
 	for name, ids := range map[string][]string{
 		"signin": {"email", "submit"}, "code": {"code", "submit", "resend"},
-		"consent": {"allow", "deny"}, "signedin": {"submit"}, "logout": {"confirm"}, "link": {"confirm"}, "password": {"email", "password", "submit", "use-code"},
+		"consent": {"allow", "deny"}, "formpost": {"submit"}, "signedin": {"submit"}, "logout": {"confirm"}, "link": {"confirm"}, "password": {"email", "password", "submit", "use-code"},
 	} {
 		doc := parse(t, render(t, r, 200, pages[name]).Body.String())
 		for _, id := range ids {
@@ -200,7 +228,7 @@ func TestAccessible(t *testing.T) {
 					ids[id] = true
 				}
 				labels[attr(n, "for")] = true
-				if n.Data == "script" || slices.ContainsFunc(n.Attr, func(a html.Attribute) bool {
+				if n.Data == "script" && name != "formpost" || slices.ContainsFunc(n.Attr, func(a html.Attribute) bool {
 					return strings.HasPrefix(a.Key, "on") || a.Key == "style"
 				}) {
 					t.Errorf("<%s> has code or style of its own", n.Data)

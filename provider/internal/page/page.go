@@ -31,6 +31,7 @@ type Renderer struct {
 	catalogue *messages.Catalogue
 	style     template.CSS
 	styleHash string // as a CSP source
+	submitter string // the hash of submitScript, likewise
 	pages     map[string]*template.Template
 }
 
@@ -47,15 +48,15 @@ func New(cfg Config) (*Renderer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the stylesheet: %w", err)
 	}
-	sum := sha256.Sum256(css)
 	r := &Renderer{
 		name:      name,
 		catalogue: cfg.Catalogue,
 		style:     template.CSS(css),
-		styleHash: "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'",
+		styleHash: cspHash(css),
+		submitter: cspHash([]byte(submitScript)),
 		pages:     map[string]*template.Template{},
 	}
-	for _, name := range []string{"signin", "password", "code", "consent", "signedin", "link", "logout", "loggedout", "error"} {
+	for _, name := range []string{"signin", "password", "code", "consent", "formpost", "signedin", "link", "logout", "loggedout", "error"} {
 		t, err := template.ParseFS(files, "templates/layout.html", "templates/"+name+".html")
 		if err != nil {
 			return nil, fmt.Errorf("parse the %s page: %w", name, err)
@@ -63,6 +64,16 @@ func New(cfg Config) (*Renderer, error) {
 		r.pages[name] = t
 	}
 	return r, nil
+}
+
+// submitScript sends the form of the one page that has a script. It clicks, because
+// form.submit is the button of that name.
+const submitScript = `document.getElementById("submit").click()`
+
+// cspHash is what a Content-Security-Policy calls an inline style or script.
+func cspHash(text []byte) string {
+	sum := sha256.Sum256(text)
+	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
 }
 
 // Render writes p with status and every security header. When it returns an
@@ -74,7 +85,7 @@ func (r *Renderer) Render(w http.ResponseWriter, status int, p Page) error {
 	if err != nil {
 		return fmt.Errorf("render a page: %w", err)
 	}
-	policy, err := r.policy(c.targets)
+	policy, err := r.policy(c)
 	if err != nil {
 		return fmt.Errorf("render the %s page: %w", c.template, err)
 	}
@@ -113,33 +124,36 @@ func setPrivate(h http.Header) {
 	h.Set("Referrer-Policy", "no-referrer")
 }
 
-// policy returns the Content-Security-Policy of a page whose form may lead to
+// policy returns the Content-Security-Policy of a page whose form may lead to its
 // targets.
-func (r *Renderer) policy(targets []string) (string, error) {
+func (r *Renderer) policy(c content) (string, error) {
 	var sources []string
-	for _, uri := range targets {
+	for _, uri := range c.targets {
 		t, err := parseTarget(uri)
 		if err != nil {
 			return "", err
 		}
 		sources = append(sources, t.source())
+		if c.submits {
+			sources = append(sources, t.onward()...)
+		}
 	}
 	slices.Sort(sources)
-	forms := append([]string{"form-action 'self'"}, slices.Compact(sources)...)
-	return strings.Join([]string{
-		"default-src 'none'",
-		"style-src " + r.styleHash,
-		"img-src 'self' data:",
-		strings.Join(forms, " "),
-		"base-uri 'none'",
-		"frame-ancestors 'none'",
-	}, "; "), nil
+	parts := []string{"default-src 'none'", "style-src " + r.styleHash, "img-src 'self' data:"}
+	forms := "form-action 'self'"
+	if c.submits {
+		parts = append(parts, "script-src "+r.submitter)
+		forms = "form-action"
+	}
+	forms = strings.Join(append([]string{forms}, slices.Compact(sources)...), " ")
+	return strings.Join(append(parts, forms, "base-uri 'none'", "frame-ancestors 'none'"), "; "), nil
 }
 
 // A view is what the templates see.
 type view struct {
 	Lang, Dir string
 	Style     template.CSS
+	Submit    template.JS
 	Provider  string
 	Client    string // cleaned; empty for none
 	Page      any
@@ -151,7 +165,7 @@ type view struct {
 func (v view) T(id string) (string, error) { return v.text(id) }
 
 func (r *Renderer) view(c content) view {
-	v := view{Lang: r.catalogue.Match(c.lang), Style: r.style, Provider: r.name, Page: c.data}
+	v := view{Lang: r.catalogue.Match(c.lang), Style: r.style, Submit: submitScript, Provider: r.name, Page: c.data}
 	v.Dir = direction(v.Lang)
 
 	args := map[string]string{"provider": isolate(r.name)}

@@ -93,6 +93,7 @@ func variants(in input) map[string]page.Page {
 		"code-problem":       codeProblem,
 		"code-last":          codeLast,
 		"consent":            consent,
+		"formpost":           page.FormPost{Client: client, Action: "https://app.example/callback?tenant=a%2Fb&x='()", Hidden: hidden},
 		"consent-app":        consentApp,
 		"signedin":           page.SignedIn{Action: "/logout", Hidden: hidden, Email: in.email},
 		"link":               page.Link{Client: client, FormTargets: targets, Action: "/login/link", Hidden: hidden, Email: in.email},
@@ -152,11 +153,15 @@ func TestHeaders(t *testing.T) {
 			if w.Code != http.StatusTeapot {
 				t.Errorf("status %d", w.Code)
 			}
-			style := text(find(parse(t, w.Body.String()), "style")[0])
-			forms := "form-action 'self'"
+			doc := parse(t, w.Body.String())
+			style := text(find(doc, "style")[0])
+			scripts, forms := "", "form-action 'self'"
 			switch {
 			case name == "consent-app":
 				forms += " com.example.app:"
+			case name == "formpost":
+				scripts = "script-src " + hash(text(find(doc, "script")[0])) + "; "
+				forms = "form-action https: https://app.example"
 			case name == "signin-direct", name == "logout-direct", name == "signedin", strings.HasPrefix(name, "loggedout"), strings.HasPrefix(name, "error"):
 			default:
 				forms += " https://app.example"
@@ -164,7 +169,7 @@ func TestHeaders(t *testing.T) {
 			want := map[string]string{
 				"Cache-Control":           "no-store",
 				"Content-Language":        "en",
-				"Content-Security-Policy": "default-src 'none'; style-src " + hash(style) + "; img-src 'self' data:; " + forms + "; base-uri 'none'; frame-ancestors 'none'",
+				"Content-Security-Policy": "default-src 'none'; style-src " + hash(style) + "; img-src 'self' data:; " + scripts + forms + "; base-uri 'none'; frame-ancestors 'none'",
 				"Content-Type":            "text/html; charset=utf-8",
 				"Permissions-Policy":      "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()",
 				"Referrer-Policy":         "no-referrer",
@@ -230,6 +235,22 @@ func TestFormTargets(t *testing.T) {
 	}
 }
 
+// The form of an answer may be led on from where it was posted to, over https or, on
+// this device, http; it never runs anything and never reaches us.
+func TestFormPostTargets(t *testing.T) {
+	r := newRenderer(t)
+	for uri, want := range map[string]string{
+		"https://app.example/cb?x=1": "form-action https: https://app.example",
+		"https://app.example:8443":   "form-action https: https://app.example:8443",
+		"http://127.0.0.1:49152/cb":  "form-action http: http://127.0.0.1:49152 https:",
+	} {
+		w := render(t, r, 200, page.FormPost{Client: &page.Client{Name: "x"}, Action: uri})
+		if got := w.Header().Get("Content-Security-Policy"); !strings.Contains(got, "; "+want+"; base-uri 'none'; ") || strings.Count(got, "form-action") != 1 {
+			t.Errorf("%q: %s", uri, got)
+		}
+	}
+}
+
 // AS-67: when a page fails, nothing of it was written and the caller can still
 // answer.
 func TestFailureWritesNothing(t *testing.T) {
@@ -241,6 +262,10 @@ func TestFailureWritesNothing(t *testing.T) {
 		"continue URL":              page.LoggedOut{ContinueURL: "javascript:alert(1)"},
 		"consent for nobody":        page.Consent{RedirectURI: "https://app.example/"},
 		"consent to nowhere":        page.Consent{Client: &page.Client{Name: "x"}},
+		"form for nobody":           page.FormPost{Action: "https://app.example/"},
+		"form to nowhere":           page.FormPost{Client: &page.Client{Name: "x"}},
+		"form that runs":            page.FormPost{Client: &page.Client{Name: "x"}, Action: "javascript:alert(1)"},
+		"form to an app":            page.FormPost{Client: &page.Client{Name: "x"}, Action: "com.example.app:/callback"},
 	} {
 		w := httptest.NewRecorder()
 		if err := r.Render(w, 200, p); err == nil {

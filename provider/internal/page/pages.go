@@ -29,6 +29,7 @@ type content struct {
 	lang     string
 	client   *Client
 	targets  []string
+	submits  bool              // a script sends its form to the one target, from where the client leads on
 	args     map[string]string // for messages, besides provider and client
 	data     any
 }
@@ -208,6 +209,37 @@ func scopeText(scope string) string {
 		return "page.scope.offline_access"
 	}
 	return ""
+}
+
+// FormPost sends a person back to the client, with what the client is told as a form
+// (OAuth 2.0 Form Post Response Mode). A script sends it at once; without scripts its
+// button #submit does.
+type FormPost struct {
+	Lang   string
+	Client *Client // required
+	Action string  // the redirect URI, https or http; it is kept byte for byte. Required
+	Hidden []Field
+}
+
+func (p FormPost) content() (content, error) {
+	if p.Client == nil {
+		return content{}, errors.New("a form for nobody")
+	}
+	to, err := parseTarget(p.Action)
+	if err != nil {
+		return content{}, err
+	}
+	if to.host == "" {
+		return content{}, errors.New("an app's own scheme cannot be posted to")
+	}
+	view := struct {
+		FormPost
+		Target template.HTMLAttr
+	}{FormPost: p}
+	// Written as it is: the template engine would encode some characters of a URL anew,
+	// and the client knows one spelling.
+	view.Target = template.HTMLAttr(`action="` + template.HTMLEscapeString(p.Action) + `"`)
+	return content{template: "formpost", lang: p.Lang, client: p.Client, targets: []string{p.Action}, submits: true, data: view}, nil
 }
 
 // SignedIn is where a sign-in ends that no client asked for. Its form signs out,
