@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/chromedp/chromedp"
+
+	"github.com/lettergate/lettergate/config"
 )
 
 // openTab starts Chromium with an empty profile. The test fails when a page writes an
@@ -56,28 +58,30 @@ func openTab(t *testing.T, flags ...chromedp.ExecAllocatorOption) context.Contex
 	return ctx
 }
 
-// A relying is a client's own server: what it gets posted it keeps, and leads on to a
-// page of another origin, as clients with a front end of its own do.
+// A relying is a client's own server. It keeps what it is told and leads on to a page
+// of another origin, as clients with a front end of their own do.
 type relying struct {
 	redirectURI string
-	posted      chan url.Values
-	origin      chan string
+	told        chan url.Values
 }
 
 func startRelying(t *testing.T) relying {
 	t.Helper()
-	r := relying{posted: make(chan url.Values, 10), origin: make(chan string, 10)}
+	r := relying{told: make(chan url.Values, 10)}
 	var onward string
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, in *http.Request) {
 		switch {
-		case in.URL.Path == "/cb" && in.Method == http.MethodPost:
+		case in.URL.Path == "/cb" && in.Method == http.MethodGet:
+			r.told <- in.URL.Query()
+			http.Redirect(w, in, onward, http.StatusSeeOther)
+		case in.URL.Path == "/cb":
 			if err := in.ParseForm(); err != nil || in.URL.RawQuery != "" {
 				t.Errorf("posted: %v, query %q", err, in.URL.RawQuery)
 			}
 			if in.Referer() != "" {
 				t.Errorf("Referer %q", in.Referer())
 			}
-			r.posted <- in.PostForm
+			r.told <- in.PostForm
 			http.Redirect(w, in, onward, http.StatusSeeOther)
 		case in.URL.Path == "/done":
 			w.Header().Set("Content-Type", "text/html")
@@ -98,7 +102,8 @@ func TestAS33_FormPostInABrowser(t *testing.T) {
 	const state = `"><script>document.title="evil"</script> &+é`
 	for name, scripts := range map[string]bool{"with scripts": true, "without scripts": false} {
 		t.Run(name, func(t *testing.T) {
-			s, client := start(t, options{}), startRelying(t)
+			client := startRelying(t)
+			s := start(t, options{config: func(c *config.Config) { c.Clients[1].RedirectURIs = []string{"http://127.0.0.1/cb"} }})
 			tab := openTab(t, chromedp.Flag("blink-settings", fmt.Sprintf("scriptEnabled=%t", scripts)))
 			do := func(what string, steps ...chromedp.Action[chromedp.Void]) {
 				t.Helper()
@@ -113,7 +118,7 @@ func TestAS33_FormPostInABrowser(t *testing.T) {
 					do(what+": press the button", chromedp.WaitVisible(button), chromedp.Click(button))
 				}
 				do(what+": wait for the client", chromedp.WaitVisible(chromedp.CSS("#done")))
-				return <-client.posted
+				return <-client.told
 			}
 			path := formPost(webID, "redirect_uri", client.redirectURI, "state", state)
 			do("open an error", chromedp.Navigate(s.url(path+"&prompt=none")))
@@ -125,6 +130,13 @@ func TestAS33_FormPostInABrowser(t *testing.T) {
 			form := arrives("a code")
 			if form.Get("state") != state || form.Get("iss") != s.provider.Issuer() {
 				t.Errorf("the client is told %v", form)
+			}
+			// By redirect, the client's page comes after a POST of ours, too.
+			path = authorizePath(thirdID, "redirect_uri", client.redirectURI)
+			do("ask again", chromedp.Navigate(s.url(path)), chromedp.WaitVisible(chromedp.CSS("#allow")), chromedp.Click(chromedp.CSS("#allow")),
+				chromedp.WaitVisible(chromedp.CSS("#done")))
+			if told := <-client.told; told.Get("code") == "" {
+				t.Errorf("by redirect the client is told %v", told)
 			}
 			exchange := append(without("redirect_uri", exchangeForm(form.Get("code"))), "redirect_uri", client.redirectURI)
 			if got := s.post("/oauth2/token", exchange...); got.status != http.StatusOK {

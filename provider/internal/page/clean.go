@@ -77,11 +77,15 @@ func (t target) source() string {
 	return t.scheme + "://" + t.host
 }
 
-// onward is where whoever got a form posted may lead on: browsers apply form-action to
-// all redirects that follow, and stop people at one that it does not name. Where a
-// client leads on, to a front end of its own perhaps, is the client's business.
+// onward is where the target may lead on: browsers apply form-action to every redirect
+// that follows a POST, and would stop people at a client whose callback leads to a
+// front end on another host. Where a client leads on is the client's business; an app
+// on the device leads nowhere.
 func (t target) onward() []string {
-	if t.scheme == "http" { // on this device, where front ends are http too
+	switch {
+	case t.host == "":
+		return nil
+	case t.scheme == "http": // on this device, where front ends are http too
 		return []string{"http:", "https:"}
 	}
 	return []string{"https:"}

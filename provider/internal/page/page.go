@@ -133,10 +133,7 @@ func (r *Renderer) policy(c content) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		sources = append(sources, t.source())
-		if c.submits {
-			sources = append(sources, t.onward()...)
-		}
+		sources = append(append(sources, t.source()), t.onward()...)
 	}
 	slices.Sort(sources)
 	parts := []string{"default-src 'none'", "style-src " + r.styleHash, "img-src 'self' data:"}

@@ -164,7 +164,7 @@ func TestHeaders(t *testing.T) {
 				forms = "form-action https: https://app.example"
 			case name == "signin-direct", name == "logout-direct", name == "signedin", strings.HasPrefix(name, "loggedout"), strings.HasPrefix(name, "error"):
 			default:
-				forms += " https://app.example"
+				forms += " https: https://app.example"
 			}
 			want := map[string]string{
 				"Cache-Control":           "no-store",
@@ -188,18 +188,18 @@ func TestHeaders(t *testing.T) {
 func TestFormTargets(t *testing.T) {
 	r := newRenderer(t)
 	for uri, want := range map[string]string{
-		"https://app.example/cb?x=1#f":       "https://app.example",
-		"https://App.Example:8443":           "https://app.example:8443",
-		"https://user:pw@app.example/cb":     "https://app.example",
-		"http://127.0.0.1:49152/cb":          "http://127.0.0.1:49152",
-		"http://localhost:3000/cb":           "http://localhost:3000",
-		"http://[::1]:49152/cb":              "http://*:49152", // CSP cannot name an IPv6 address
-		"http://[::1]/cb":                    "http://*",
-		"https://bücher.example:8443/cb":     "https://xn--bcher-kva.example:8443",
+		"https://app.example/cb?x=1#f":       "https: https://app.example",
+		"https://App.Example:8443":           "https: https://app.example:8443",
+		"https://user:pw@app.example/cb":     "https: https://app.example",
+		"http://127.0.0.1:49152/cb":          "http: http://127.0.0.1:49152 https:",
+		"http://localhost:3000/cb":           "http: http://localhost:3000 https:",
+		"http://[::1]:49152/cb":              "http: http://*:49152 https:", // CSP cannot name an IPv6 address
+		"http://[::1]/cb":                    "http: http://* https:",
+		"https://bücher.example:8443/cb":     "https: https://xn--bcher-kva.example:8443",
 		"com.example.app:/cb":                "com.example.app:",
 		"com.example.app:":                   "com.example.app:",
 		"com.example.app://cb;script-src *":  "", // not a URI: the space is in its host
-		"https://app.example/;script-src%20": "https://app.example",
+		"https://app.example/;script-src%20": "https: https://app.example",
 		"https://app.example; script-src *":  "",
 		"https://app.example;script-src":     "",
 		"https://'unsafe-inline'/":           "",
@@ -235,13 +235,11 @@ func TestFormTargets(t *testing.T) {
 	}
 }
 
-// The form of an answer may be led on from where it was posted to, over https or, on
-// this device, http; it never runs anything and never reaches us.
-func TestFormPostTargets(t *testing.T) {
+// The form of an answer leads to the client and never back to us.
+func TestFormPostTarget(t *testing.T) {
 	r := newRenderer(t)
 	for uri, want := range map[string]string{
-		"https://app.example/cb?x=1": "form-action https: https://app.example",
-		"https://app.example:8443":   "form-action https: https://app.example:8443",
+		"https://app.example:8443/x": "form-action https: https://app.example:8443",
 		"http://127.0.0.1:49152/cb":  "form-action http: http://127.0.0.1:49152 https:",
 	} {
 		w := render(t, r, 200, page.FormPost{Client: &page.Client{Name: "x"}, Action: uri})

@@ -16,7 +16,8 @@ import (
 // form is posted to and Hidden what it carries unseen. FormTargets are the
 // redirect URIs, or their origins or schemes, to which the answer to that POST
 // may lead: browsers apply form-action to the whole chain of redirects, and stop
-// people on their way back to the client when its origin is missing here.
+// people on their way back to the client when its origin is missing here. Where the
+// client leads on from there is not restricted, but for the schemes.
 type Page interface {
 	// content returns what the template shows. It is unexported because the set
 	// of pages is closed: each has a template and a golden file.
@@ -29,7 +30,7 @@ type content struct {
 	lang     string
 	client   *Client
 	targets  []string
-	submits  bool              // a script sends its form to the one target, from where the client leads on
+	submits  bool              // a script sends its form to the one target
 	args     map[string]string // for messages, besides provider and client
 	data     any
 }
