@@ -2,10 +2,8 @@ package provider
 
 import (
 	"errors"
-	"fmt"
 	"maps"
 	"net/http"
-	"runtime/debug"
 	"slices"
 	"strings"
 
@@ -37,25 +35,35 @@ func (g *routeGuard) router(table []route, wanted func(route) bool) http.Handler
 			router.Handle(row.path, g.handler(row))
 		}
 	}
-	router.NotFoundHandler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if strings.HasPrefix(r.URL.Path, cloudbase.Prefix) {
-			// A page has to be able to read that there is no such call.
-			if !g.cors(w, r, route{cors: corsCloudBase}, "GET, POST, PATCH, DELETE") {
-				g.apps.NotFound(w, r)
-			}
-			return
-		}
+	router.NotFoundHandler = g.notFound()
+	return web.WithRequestID(g.headers(router))
+}
+
+// notFound answers what no row is for.
+func (g *routeGuard) notFound() http.Handler {
+	page, call := g.safely(route{person: true}, func(w http.ResponseWriter, r *http.Request) {
 		notFound := oauth.NewError(oauth.CodeInvalidRequest, "There is nothing at this address.")
 		notFound.Status = http.StatusNotFound
 		g.people.Fail(w, r, notFound.Status, notFound)
+	}), g.safely(route{app: true}, func(w http.ResponseWriter, r *http.Request) {
+		// A page has to be able to read that there is no such call.
+		if !g.cors(w, r, route{cors: corsCloudBase}, "GET, POST, PATCH, DELETE") {
+			g.apps.NotFound(w, r)
+		}
 	})
-	return web.WithRequestID(g.headers(router))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, cloudbase.Prefix) {
+			call.ServeHTTP(w, r)
+			return
+		}
+		page.ServeHTTP(w, r)
+	})
 }
 
 func (g *routeGuard) handler(row route) http.Handler {
 	allow := strings.Join(slices.Sorted(maps.Keys(row.methods)), ", ")
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if row.cache == cacheNever {
+	return g.safely(row, func(w http.ResponseWriter, r *http.Request) {
+		if row.cache != cachePublic {
 			w.Header().Set("Cache-Control", "no-store")
 		}
 		if g.cors(w, r, row, allow) {
@@ -73,8 +81,6 @@ func (g *routeGuard) handler(row route) http.Handler {
 		case !row.early && !g.ready():
 			g.refuse(w, r, row, http.StatusServiceUnavailable, oauth.CodeTemporarilyUnavailable, "The server is starting or stopping; try again in a few seconds.")
 		default:
-			defer g.recovered(w, r, row)
-			r.Body = http.MaxBytesReader(w, r.Body, row.body)
 			handle(w, r)
 		}
 	})
@@ -100,7 +106,7 @@ func (g *routeGuard) cors(w http.ResponseWriter, r *http.Request, row route, all
 	origin := r.Header.Get("Origin")
 	h := w.Header()
 	switch row.cors {
-	case corsNone:
+	default:
 		return false
 	case corsAny:
 		h.Set("Access-Control-Allow-Origin", "*")
@@ -138,26 +144,4 @@ func (g *routeGuard) headers(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r)
 	})
-}
-
-// recovered, deferred, answers a panic with a 500 that tells the peer nothing. Of
-// the panic its type and stack are logged, not its value, which may hold anything.
-func (g *routeGuard) recovered(w http.ResponseWriter, r *http.Request, row route) {
-	fault := recover()
-	if fault == nil {
-		return
-	}
-	if fault == http.ErrAbortHandler {
-		panic(fault)
-	}
-	cause := fmt.Errorf("panic: %T\n%s", fault, debug.Stack())
-	switch {
-	case row.person:
-		g.people.Fail(w, r, http.StatusInternalServerError, cause)
-		return
-	case row.app:
-		g.apps.Refuse(w, r, http.StatusInternalServerError, cause)
-		return
-	}
-	g.inbound.WriteError(w, r, oauth.NewError(oauth.CodeServerError, "The request could not be completed.").WithCause(cause))
 }

@@ -101,6 +101,8 @@ type options struct {
 	now    func() time.Time
 	direct bool // without a listener, for tests in a bubble of testing/synctest
 	hooks  provider.Hooks
+	devbox bool // mails go to the development mailbox, not to the inbox
+	log    io.Writer
 }
 
 // start runs a provider on a store of the engine under test, behind a real listener
@@ -122,10 +124,15 @@ func start(t *testing.T, opts options) *server {
 	if opts.config != nil {
 		opts.config(&cfg)
 	}
+	deps := provider.Deps{Store: s.store, Mailer: s.inbox, Now: opts.now, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)), Hooks: opts.hooks}
+	if opts.devbox {
+		deps.Mailer = nil
+	}
+	if opts.log != nil {
+		deps.Logger = slog.New(slog.NewTextHandler(io.MultiWriter(t.Output(), opts.log), nil))
+	}
 	var err error
-	s.provider, err = provider.New(cfg, provider.Deps{
-		Store: s.store, Mailer: s.inbox, Now: opts.now, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)), Hooks: opts.hooks,
-	})
+	s.provider, err = provider.New(cfg, deps)
 	if err != nil {
 		t.Fatal(err)
 	}

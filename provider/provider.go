@@ -59,6 +59,8 @@ type Provider struct {
 	keys   *keys.Ring
 	outbox *outbox.Outbox
 	core   *oauthcore.Core
+	table  []route
+	guard  *routeGuard
 	routes http.Handler
 	root   http.Handler
 

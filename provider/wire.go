@@ -281,13 +281,13 @@ func (p *Provider) wireDoors(s services) error {
 	if err != nil {
 		return err
 	}
-	table := routeTable(issuerPath(p.cfg.Issuer), machines, people, apps.Routes(), p, s.box)
-	guard := &routeGuard{
+	p.table = routeTable(issuerPath(p.cfg.Issuer), machines, people, apps.Routes(), p, s.box)
+	p.guard = &routeGuard{
 		clients: p.core.Clients(), inbound: inbound, people: people, apps: apps,
 		ready: p.ready.Load, https: isHTTPS(p.cfg.Issuer),
 	}
-	p.routes = guard.router(table, func(route) bool { return true })
-	p.root = guard.router(table, func(r route) bool { return r.atRoot })
+	p.routes = p.guard.router(p.table, func(route) bool { return true })
+	p.root = p.guard.router(p.table, func(r route) bool { return r.atRoot })
 	return nil
 }
 

@@ -132,7 +132,7 @@ func (p *Pages) form(w http.ResponseWriter, r *http.Request) (*visit, url.Values
 		return nil, nil, false
 	}
 	token := []byte(form.Get("csrf"))
-	if v.browser == nil || !p.Inbound.OwnForm(r) || !hmac.Equal(token, []byte(p.formToken(v.browser))) {
+	if v.browser == nil || len(token) == 0 || !p.Inbound.OwnForm(r) || !hmac.Equal(token, []byte(p.formToken(v.browser))) {
 		p.fail(v, http.StatusForbidden, page.WrongBrowser, errors.New("the form is not from a page of ours in this browser"))
 		return nil, nil, false
 	}
@@ -145,7 +145,7 @@ const formPurpose secrets.Purpose = "form token"
 func (p *Pages) formToken(browser []byte) string {
 	mac, err := p.Secrets.MAC(p.Secrets.Current(), formPurpose, browser)
 	if err != nil {
-		return "" // the current secret always exists; an empty token fits no form
+		return "" // the current secret always exists; an empty token is never accepted
 	}
 	return base64.RawURLEncoding.EncodeToString(mac)
 }
@@ -165,7 +165,6 @@ func (p *Pages) show(v *visit, status int, content page.Page) {
 
 // fail shows the error page and logs the cause.
 func (p *Pages) fail(v *visit, status int, problem string, cause error) {
-	p.Inbound.LogError(v.r, cause)
 	code := ""
 	if e := (*oauth.Error)(nil); errors.As(cause, &e) {
 		code = e.Code
@@ -173,13 +172,14 @@ func (p *Pages) fail(v *visit, status int, problem string, cause error) {
 	if status == http.StatusServiceUnavailable {
 		v.w.Header().Set("Retry-After", "5")
 	}
-	err := p.Pages.Render(v.w, status, page.Error{
-		Lang: v.lang, Problem: problem, Code: code, RequestID: web.RequestID(v.r.Context()),
-	})
+	id := web.RequestID(v.r.Context())
+	err := p.Pages.Render(v.w, status, page.Error{Lang: v.lang, Problem: problem, Code: code, RequestID: id})
 	if err != nil {
-		p.Inbound.LogError(v.r, err)
-		http.Error(v.w, "Internal error", http.StatusInternalServerError)
+		p.Inbound.Log(v.r, http.StatusInternalServerError, errors.Join(cause, err))
+		page.Bare(v.w, http.StatusInternalServerError, p.Messages.Text(v.lang, page.Internal+".title", nil)+" · "+id)
+		return
 	}
+	p.Inbound.LogError(v.r, cause)
 }
 
 // outage is fail for a part that does not answer.

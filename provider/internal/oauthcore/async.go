@@ -1,6 +1,9 @@
 package oauthcore
 
-import "fmt"
+import (
+	"fmt"
+	"runtime/debug"
+)
 
 type none struct{}
 
@@ -15,7 +18,7 @@ func Async[T any](f func() (T, error)) (wait func() (T, error)) {
 		defer close(done)
 		defer func() {
 			if fault := recover(); fault != nil {
-				err = fmt.Errorf("panic: %v", fault)
+				err = fmt.Errorf("panic: %T\n%s", fault, debug.Stack())
 			}
 		}()
 		result, err = f()

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"html/template"
+	"io"
 	"net/http"
 	"slices"
 	"strconv"
@@ -107,6 +108,19 @@ func (r *Renderer) Render(w http.ResponseWriter, status int, p Page) error {
 	w.WriteHeader(status)
 	_, _ = w.Write(body.Bytes()) // fails only when the reader is gone
 	return nil
+}
+
+// Bare writes a line of text in place of a page that cannot be rendered, with nothing
+// of what a page is made of but its headers.
+func Bare(w http.ResponseWriter, status int, line string) {
+	h := w.Header()
+	h.Set("Content-Type", "text/plain; charset=utf-8")
+	h.Set("Content-Security-Policy", "default-src 'none'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("X-Frame-Options", "DENY")
+	setPrivate(h)
+	w.WriteHeader(status)
+	_, _ = io.WriteString(w, line+"\n") // fails only when the reader is gone
 }
 
 // SeeOther redirects to url with 303, so that a posted form is not posted again

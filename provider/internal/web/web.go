@@ -126,8 +126,7 @@ func (in *Inbound) WriteJSON(w http.ResponseWriter, r *http.Request, status int,
 	if err != nil {
 		in.log.LogAttrs(r.Context(), slog.LevelError, "an answer could not be encoded",
 			slog.String("request_id", RequestID(r.Context())), slog.Any("err", err))
-		http.Error(w, `{"error":"server_error"}`, http.StatusInternalServerError)
-		return
+		status, body = http.StatusInternalServerError, []byte(`{"error":"server_error"}`)
 	}
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
