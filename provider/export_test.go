@@ -7,19 +7,20 @@ import (
 
 	"github.com/lettergate/lettergate/provider/internal/messages"
 	"github.com/lettergate/lettergate/provider/internal/page"
+	"github.com/lettergate/lettergate/provider/internal/ratelimit"
 )
 
 // A Row is a row of the route table for tests that look from outside.
 type Row struct {
 	Path    string // below the origin
 	Methods []string
-
-	CORS   string // none, clients, cloudbase or any
-	Public bool   // answers may be kept
-	Person bool   // errors are pages
-	App    bool   // errors are those of the CloudBase API
-	Early  bool
-	Body   int64
+	Limit   ratelimit.Class
+	CORS    string // none, clients, cloudbase or any
+	Public  bool   // answers may be kept
+	Person  bool   // errors are pages
+	App     bool   // errors are those of the CloudBase API
+	Early   bool
+	Body    int64
 }
 
 // Rows are the routes that p serves.
@@ -27,7 +28,7 @@ func Rows(p *Provider) []Row {
 	var rows []Row
 	for _, r := range p.table {
 		rows = append(rows, Row{
-			Path: r.path, Methods: methodsOf(r), CORS: []string{"none", "clients", "cloudbase", "any"}[r.cors],
+			Path: r.path, Methods: methodsOf(r), Limit: r.limit, CORS: []string{"none", "none", "clients", "cloudbase", "any"}[r.cors],
 			Public: r.cache == cachePublic, Person: r.person, App: r.app, Early: r.early, Body: r.body,
 		})
 	}

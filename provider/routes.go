@@ -3,39 +3,43 @@ package provider
 import (
 	"encoding/json"
 	"net/http"
-	"strings"
 
 	"github.com/lettergate/lettergate/provider/internal/cloudbase"
 	"github.com/lettergate/lettergate/provider/internal/endpoint"
 	"github.com/lettergate/lettergate/provider/internal/interact"
 	"github.com/lettergate/lettergate/provider/internal/oauthcore"
+	"github.com/lettergate/lettergate/provider/internal/ratelimit"
 	"github.com/lettergate/lettergate/provider/internal/verification"
 	"github.com/lettergate/lettergate/provider/mail/devbox"
 )
 
-// A corsRule says which web pages of other origins may read an answer.
+// A corsRule says which web pages of other origins may read an answer. The zero value
+// is not declared, and works as corsNone.
 type corsRule int
 
 const (
-	corsNone      corsRule = iota // none: a person looks at it
-	corsClients                   // the origins that clients registered
-	corsCloudBase                 // the same, with the headers that the CloudBase SDK sends
-	corsAny                       // all: it is public and the same for everybody
+	corsNone      corsRule = iota + 1 // none: a person looks at it, or a server
+	corsClients                       // the origins that clients registered
+	corsCloudBase                     // the same, with the headers that the CloudBase SDK sends
+	corsAny                           // all: it is public and the same for everybody
 )
 
-// A cacheRule says whether an answer may be kept.
+// A cacheRule says whether an answer may be kept. The zero value is not declared, and
+// works as cacheNever.
 type cacheRule int
 
 const (
-	cacheNever  cacheRule = iota // no-store
-	cachePublic                  // as the handler says
+	cacheNever  cacheRule = iota + 1 // no-store
+	cachePublic                      // as the handler says
 )
 
 // A route is one path with everything that holds for it, before its handler runs.
-// The zero value of each field is the strict one.
+// The zero value of each field is the strict one; TestRouteTable wants what has no zero
+// value of its own to be said.
 type route struct {
 	path    string
 	methods map[string]http.HandlerFunc
+	limit   ratelimit.Class // what the handler's work is bounded by
 	cors    corsRule
 	cache   cacheRule
 	body    int64 // the most bytes a body may have
@@ -47,50 +51,74 @@ type route struct {
 
 type on map[string]http.HandlerFunc
 
+// pageRow is for people.
+func pageRow(path string, limit ratelimit.Class, body int64, methods on) route {
+	return route{path: path, methods: methods, limit: limit, cors: corsNone, cache: cacheNever, body: body, person: true}
+}
+
+// machineRow is for clients, and the web pages that cors says.
+func machineRow(path string, limit ratelimit.Class, cors corsRule, methods on) route {
+	return route{path: path, methods: methods, limit: limit, cors: cors, cache: cacheNever, body: oauthcore.MaxForm}
+}
+
+// documentRow is public, and rendered before anybody asks.
+func documentRow(path string, handler http.HandlerFunc) route {
+	return route{path: path, methods: on{http.MethodGet: handler}, limit: ratelimit.Open, cors: corsAny, cache: cachePublic}
+}
+
+// healthRow is for whoever watches over this process.
+func healthRow(path string, handler http.HandlerFunc) route {
+	return route{path: path, methods: on{http.MethodGet: handler}, limit: ratelimit.Open, cors: corsNone, cache: cacheNever, early: true}
+}
+
+// appRow is a call of the CloudBase API.
+func appRow(r cloudbase.Route) route {
+	return route{path: r.Path, methods: r.Methods, limit: r.Limit, cors: corsCloudBase, cache: cacheNever, body: cloudbase.MaxBody, app: true, atRoot: true}
+}
+
 // routeTable lists every route there is. Nothing else is served.
 func routeTable(base string, m *endpoint.Endpoints, p *interact.Pages, apps []cloudbase.Route, self *Provider, box *devbox.Box) []route {
 	const get, post = http.MethodGet, http.MethodPost
 	table := []route{
-		{path: base + "/oauth2/authorize", methods: on{get: p.Authorize, post: p.Authorize}, body: oauthcore.MaxForm, person: true},
-		{path: base + "/login/email", methods: on{get: p.EmailPage, post: p.Email}, body: oauthcore.MaxPage, person: true},
-		{path: base + "/login/code", methods: on{get: p.CodePage, post: p.Code}, body: oauthcore.MaxForm, person: true},
-		{path: base + verification.LinkPath, methods: on{get: p.LinkPage, post: p.Link}, body: oauthcore.MaxPage, person: true},
-		{path: base + "/login/code/resend", methods: on{post: p.Resend}, body: oauthcore.MaxForm, person: true},
-		{path: base + "/consent", methods: on{post: p.Consent}, body: oauthcore.MaxPage, person: true},
-		{path: base + "/oauth2/logout", methods: on{get: p.EndSession, post: p.EndSession}, body: oauthcore.MaxForm, person: true},
-		{path: base + "/logout", methods: on{get: p.LogoutPage, post: p.Logout}, body: oauthcore.MaxPage, person: true},
+		pageRow(base+"/oauth2/authorize", ratelimit.Held, oauthcore.MaxForm, on{get: p.Authorize, post: p.Authorize}),
+		pageRow(base+"/login/email", ratelimit.Sends, oauthcore.MaxPage, on{get: p.EmailPage, post: p.Email}),
+		pageRow(base+"/login/code", ratelimit.Tries, oauthcore.MaxForm, on{get: p.CodePage, post: p.Code}),
+		pageRow(base+verification.LinkPath, ratelimit.Held, oauthcore.MaxPage, on{get: p.LinkPage, post: p.Link}),
+		pageRow(base+"/login/code/resend", ratelimit.Sends, oauthcore.MaxForm, on{post: p.Resend}),
+		pageRow(base+"/consent", ratelimit.Held, oauthcore.MaxPage, on{post: p.Consent}),
+		pageRow(base+"/oauth2/logout", ratelimit.Held, oauthcore.MaxForm, on{get: p.EndSession, post: p.EndSession}),
+		pageRow(base+"/logout", ratelimit.Held, oauthcore.MaxPage, on{get: p.LogoutPage, post: p.Logout}),
 
-		{path: base + "/oauth2/token", methods: on{post: m.Token}, body: oauthcore.MaxForm, cors: corsClients},
-		{path: base + "/oauth2/verification", methods: on{post: m.Verification}, body: oauthcore.MaxForm, cors: corsClients},
-		{path: base + "/oauth2/userinfo", methods: on{get: m.UserInfo, post: m.UserInfo}, body: oauthcore.MaxForm, cors: corsClients},
-		{path: base + "/oauth2/introspect", methods: on{post: m.Introspect}, body: oauthcore.MaxForm},
-		{path: base + "/oauth2/revoke", methods: on{post: m.Revoke}, body: oauthcore.MaxForm, cors: corsClients},
+		machineRow(base+"/oauth2/token", ratelimit.Tries, corsClients, on{post: m.Token}),
+		machineRow(base+"/oauth2/verification", ratelimit.Sends, corsClients, on{post: m.Verification}),
+		machineRow(base+"/oauth2/userinfo", ratelimit.Held, corsClients, on{get: m.UserInfo, post: m.UserInfo}),
+		machineRow(base+"/oauth2/introspect", ratelimit.Clients, corsNone, on{post: m.Introspect}),
+		machineRow(base+"/oauth2/revoke", ratelimit.Held, corsClients, on{post: m.Revoke}),
 
-		{path: base + "/oauth2/jwks", methods: on{get: m.JWKS}, cors: corsAny, cache: cachePublic},
-		{path: base + "/healthz", methods: on{get: self.healthz}, early: true},
-		{path: base + "/readyz", methods: on{get: self.readyz}, early: true},
+		documentRow(base+"/oauth2/jwks", m.JWKS),
+		healthRow(base+"/healthz", self.healthz),
+		healthRow(base+"/readyz", self.readyz),
 	}
 	for _, name := range []string{"openid-configuration", "oauth-authorization-server"} {
-		document := route{methods: on{get: m.Metadata}, cors: corsAny, cache: cachePublic}
-		document.path = base + "/.well-known/" + name // appended: OpenID Connect Discovery section 4
-		document.atRoot = base == ""
-		table = append(table, document)
+		appended := documentRow(base+"/.well-known/"+name, m.Metadata) // OpenID Connect Discovery section 4
+		appended.atRoot = base == ""
+		table = append(table, appended)
 		if base != "" {
-			document.path = "/.well-known/" + name + base // inserted: RFC 8414 section 3.1
-			document.atRoot = true
-			table = append(table, document)
+			inserted := documentRow("/.well-known/"+name+base, m.Metadata) // RFC 8414 section 3.1
+			inserted.atRoot = true
+			table = append(table, inserted)
 		}
 	}
 	if len(apps) > 0 { // nobody else has a password
-		table = append(table, route{path: base + "/login/password", methods: on{post: p.Password}, body: oauthcore.MaxPage, person: true})
+		table = append(table, pageRow(base+"/login/password", ratelimit.Passwords, oauthcore.MaxPage, on{post: p.Password}))
 	}
 	for _, r := range apps {
-		table = append(table, route{path: r.Path, methods: r.Methods, body: cloudbase.MaxBody, cors: corsCloudBase, app: true, atRoot: true})
+		table = append(table, appRow(r))
 	}
 	if box != nil {
-		for _, path := range []string{"/dev/mailbox", "/dev/mailbox/messages.json"} {
-			table = append(table, route{path: base + path, methods: on{get: box.ServeHTTP}, person: !strings.HasSuffix(path, ".json")})
-		}
+		messages := pageRow(base+"/dev/mailbox/messages.json", ratelimit.Open, 0, on{get: box.ServeHTTP})
+		messages.person = false
+		table = append(table, pageRow(base+"/dev/mailbox", ratelimit.Open, 0, on{get: box.ServeHTTP}), messages)
 	}
 	return table
 }

@@ -3,8 +3,10 @@ package provider
 import (
 	"flag"
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,8 +15,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/lettergate/lettergate/config"
 	"github.com/lettergate/lettergate/provider/internal/cloudbase"
 	"github.com/lettergate/lettergate/provider/internal/oauthcore"
+	"github.com/lettergate/lettergate/provider/internal/ratelimit"
 	"github.com/lettergate/lettergate/provider/mail/devbox"
 )
 
@@ -27,15 +31,18 @@ func TestRouteTable(t *testing.T) {
 	for _, base := range []string{"", "/id"} {
 		for _, box := range []*devbox.Box{nil, {}} {
 			table := routeTable(base, nil, nil, cloudbase.Table(), &Provider{}, box)
-			checkRows(t, base, table)
+			for _, fault := range rowFaults(base, table) {
+				t.Error(fault)
+			}
 			if (base == "") == (box != nil) {
 				continue // two of the four say it all
 			}
 			fmt.Fprintf(&golden, "# issuer path %q, development mailbox %t\n", base, box != nil)
 			for _, r := range table {
-				fmt.Fprintf(&golden, "%-50s %-10s cors=%-9s cache=%-7s body=%-7d errors=%-6s%s%s\n", r.path, strings.Join(methodsOf(r), ","),
-					[]string{"none", "clients", "cloudbase", "any"}[r.cors], []string{"never", "public"}[r.cache], r.body,
-					errorsOf(r), map[bool]string{true: " root"}[r.atRoot], map[bool]string{true: " early"}[r.early])
+				line := fmt.Sprintf("%-50s %-16s limit=%-9s cors=%-9s cache=%-6s body=%-6d errors=%-5s %s %s", r.path, strings.Join(methodsOf(r), ","),
+					r.limit, []string{"?", "none", "clients", "cloudbase", "any"}[r.cors], []string{"?", "never", "public"}[r.cache], r.body,
+					errorsOf(r), map[bool]string{true: "root"}[r.atRoot], map[bool]string{true: "early"}[r.early])
+				fmt.Fprintln(&golden, strings.TrimRight(line, " "))
 			}
 		}
 	}
@@ -66,37 +73,93 @@ func errorsOf(r route) string {
 
 func methodsOf(r route) []string { return slices.Sorted(maps.Keys(r.methods)) }
 
-// checkRows checks what has to hold for every route, whatever it is for.
-func checkRows(t *testing.T, base string, table []route) {
-	t.Helper()
+// rowFaults is what is wrong with the rows, whatever they are for.
+func rowFaults(base string, table []route) (faults []string) {
 	seen := map[string]bool{}
 	for _, r := range table {
 		posts := r.methods[http.MethodPost] != nil
 		wellKnown := strings.Contains(r.path, "/.well-known/")
-		switch {
-		case seen[r.path]:
-			t.Errorf("%s has two rows", r.path)
-		case len(r.methods) == 0:
-			t.Errorf("%s has no methods", r.path)
-		case !r.app && slices.ContainsFunc(methodsOf(r), func(m string) bool { return m != http.MethodGet && m != http.MethodPost }):
-			t.Errorf("%s has the methods %v", r.path, methodsOf(r))
-		case !r.app && posts != (r.body > 0) || r.body > oauthcore.MaxPage || !r.person && r.body > oauthcore.MaxForm:
-			t.Errorf("%s takes bodies of %d bytes", r.path, r.body)
-		case r.cache == cachePublic && (posts || r.person || r.cors != corsAny):
-			t.Errorf("%s may be kept, though it is not the same for everybody", r.path)
-		case r.cors != corsNone && r.person:
-			t.Errorf("%s is a page that others' pages may read", r.path)
-		case r.cors == corsAny && posts:
-			t.Errorf("%s can be posted to from everywhere", r.path)
-		case r.app != strings.HasPrefix(r.path, cloudbase.Prefix) || r.app != (r.cors == corsCloudBase):
-			t.Errorf("%s mixes the rules of the CloudBase API with others", r.path)
-		case !strings.HasPrefix(r.path, base+"/") && !wellKnown && !r.app:
-			t.Errorf("%s is outside the issuer", r.path)
-		case r.atRoot && !wellKnown && !r.app:
-			t.Errorf("%s is served at the root", r.path)
-		case r.early && posts:
-			t.Errorf("%s is posted to before the provider is ready", r.path)
+		for fault, is := range map[string]bool{
+			"has two rows":               seen[r.path],
+			"has no methods":             len(r.methods) == 0,
+			"has no rate-limit class":    r.limit == 0,
+			"has no CORS rule":           r.cors == 0,
+			"has no cache rule":          r.cache == 0,
+			"has a method without need":  !r.app && slices.ContainsFunc(methodsOf(r), func(m string) bool { return m != http.MethodGet && m != http.MethodPost }),
+			"has no body limit":          posts && r.body == 0,
+			"takes bodies without need":  !r.app && !posts && r.body > 0,
+			"takes bodies too large":     r.body > oauthcore.MaxPage || !r.person && r.body > oauthcore.MaxForm,
+			"may be kept by mistake":     r.cache == cachePublic && (posts || r.person || r.cors != corsAny),
+			"is a page others can read":  r.person && r.cors > corsNone,
+			"is posted to from anywhere": posts && r.cors == corsAny,
+			"guesses and is public":      r.limit > ratelimit.Clients && r.cache == cachePublic,
+			"mixes up with the API":      r.app != strings.HasPrefix(r.path, cloudbase.Prefix) || r.app != (r.cors == corsCloudBase),
+			"is outside the issuer":      !strings.HasPrefix(r.path, base+"/") && !wellKnown && !r.app,
+			"is at the root by mistake":  r.atRoot && !wellKnown && !r.app,
+			"is posted to too early":     r.early && posts,
+		} {
+			if is {
+				faults = append(faults, r.path+" "+fault)
+			}
 		}
 		seen[r.path] = true
+	}
+	slices.Sort(faults)
+	return faults
+}
+
+// A row that says nothing is found to lack each thing, so that none is left to chance.
+func TestRouteTable_GapsAreFound(t *testing.T) {
+	nothing := func(http.ResponseWriter, *http.Request) {}
+	whole := pageRow("/new", ratelimit.Held, oauthcore.MaxPage, on{http.MethodPost: nothing})
+	if faults := rowFaults("", []route{whole}); len(faults) > 0 {
+		t.Fatalf("a row with everything: %v", faults)
+	}
+	for want, spoil := range map[string]func(*route){
+		"/new has no methods":             func(r *route) { r.methods, r.body = nil, 0 },
+		"/new has no rate-limit class":    func(r *route) { r.limit = 0 },
+		"/new has no CORS rule":           func(r *route) { r.cors = 0 },
+		"/new has no cache rule":          func(r *route) { r.cache = 0 },
+		"/new has no body limit":          func(r *route) { r.body = 0 },
+		"/new takes bodies too large":     func(r *route) { r.body = oauthcore.MaxPage + 1 },
+		"/new is a page others can read":  func(r *route) { r.cors = corsClients },
+		"/new is at the root by mistake":  func(r *route) { r.atRoot = true },
+		"/new has a method without need":  func(r *route) { r.methods = on{http.MethodPost: nothing, http.MethodPut: nothing} },
+		"/new is posted to too early":     func(r *route) { r.early = true },
+		"/new may be kept by mistake":     func(r *route) { r.cache = cachePublic },
+		"/auth/new mixes up with the API": func(r *route) { r.path = "/auth/new" },
+	} {
+		row := whole
+		spoil(&row)
+		if faults := rowFaults("", []route{row}); len(faults) != 1 || faults[0] != want {
+			t.Errorf("want %q, got %q", want, faults)
+		}
+	}
+}
+
+// What nobody has declared is as strict as can be.
+func TestRouteTable_GapsAreStrict(t *testing.T) {
+	clients, err := oauthcore.NewClients(oauthcore.ClientsConfig{Issuer: "https://id.example"}, []config.Client{{ID: "web", Origins: []string{"https://app.example"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := &routeGuard{clients: clients, ready: func() bool { return true }}
+	row := route{path: "/new", methods: on{http.MethodPost: func(w http.ResponseWriter, r *http.Request) {
+		if n, err := io.Copy(io.Discard, r.Body); n > 0 || err == nil {
+			t.Errorf("%d bytes of a body were read: %v", n, err)
+		}
+	}}}
+	for _, method := range []string{http.MethodPost, http.MethodOptions} {
+		r := httptest.NewRequest(method, "/new", strings.NewReader("x"))
+		r.Header.Set("Origin", "https://app.example")
+		r.Header.Set("Access-Control-Request-Method", http.MethodPost)
+		if method == http.MethodOptions {
+			row.methods = on{http.MethodOptions: func(http.ResponseWriter, *http.Request) {}}
+		}
+		w := httptest.NewRecorder()
+		g.handler(row).ServeHTTP(w, r)
+		if w.Header().Get("Cache-Control") != "no-store" || w.Header().Get("Access-Control-Allow-Origin") != "" {
+			t.Errorf("%s: %v", method, w.Header())
+		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/lettergate/lettergate/provider/internal/oauthcore"
 	"github.com/lettergate/lettergate/provider/internal/outbox"
 	"github.com/lettergate/lettergate/provider/internal/password"
+	"github.com/lettergate/lettergate/provider/internal/ratelimit"
 	"github.com/lettergate/lettergate/provider/internal/secrets"
 	"github.com/lettergate/lettergate/provider/internal/verification"
 	"github.com/lettergate/lettergate/provider/internal/web"
@@ -71,9 +72,10 @@ func New(deps Deps) (*API, error) {
 // Needed reports whether some client is registered for the API.
 func (a *API) Needed() bool { return len(a.clients) > 0 }
 
-// A Route is one path with its handlers by method.
+// A Route is one path with its handlers by method, and what bounds their work.
 type Route struct {
 	Path    string
+	Limit   ratelimit.Class
 	Methods map[string]http.HandlerFunc
 }
 
@@ -94,25 +96,25 @@ func (a *API) table() []Route {
 	type on = map[string]http.HandlerFunc
 	v1 := Prefix + "v1/"
 	return []Route{
-		{v1 + "verification", on{post: serve(a, anybody, a.startVerification)}},
-		{v1 + "verification/verify", on{post: serve(a, app, a.verify)}},
-		{v1 + "signup", on{post: serve(a, app, a.signUp)}},
-		{v1 + "signin", on{post: serve(a, app, a.signIn)}},
-		{v1 + "token", on{post: serve(a, app, a.token)}},
-		{v1 + "token/introspect", on{get: serve(a, nobody, a.introspect)}},
-		{v1 + "revoke", on{post: serve(a, app, a.revoke)}},
-		{v1 + "reset", on{post: serve(a, app, a.reset)}},
-		{v1 + "checkIfUserExist", on{get: serve(a, app, a.exists)}},
-		{v1 + "captcha/data", on{post: serve(a, app, a.captchaData)}},
-		{v1 + "captcha/data/verify", on{post: serve(a, app, a.captchaVerify)}},
-		{v1 + "user/me", on{get: serve(a, person, a.me), patch: serve(a, person, a.editProfile), remove: serve(a, person, a.deleteMe)}},
-		{v1 + "user/signout", on{post: serve(a, person, a.signOut)}},
-		{v1 + "user/sudo", on{post: serve(a, person, a.sudo)}},
-		{v1 + "user/password", on{patch: serve(a, person, a.setPassword)}},
-		{v1 + "user/contact", on{patch: serve(a, person, a.contact)}},
-		{v1 + "user/basic/edit", on{post: serve(a, person, a.editBasic)}},
-		{v1 + "user/profile", on{patch: serve(a, person, a.editProfile)}},
-		{v1 + "user/provider", on{get: serve(a, person, a.providers)}},
+		{v1 + "verification", ratelimit.Sends, on{post: serve(a, anybody, a.startVerification)}},
+		{v1 + "verification/verify", ratelimit.Tries, on{post: serve(a, app, a.verify)}},
+		{v1 + "signup", ratelimit.Held, on{post: serve(a, app, a.signUp)}},
+		{v1 + "signin", ratelimit.Passwords, on{post: serve(a, app, a.signIn)}},
+		{v1 + "token", ratelimit.Held, on{post: serve(a, app, a.token)}},
+		{v1 + "token/introspect", ratelimit.Held, on{get: serve(a, nobody, a.introspect)}},
+		{v1 + "revoke", ratelimit.Held, on{post: serve(a, app, a.revoke)}},
+		{v1 + "reset", ratelimit.Held, on{post: serve(a, app, a.reset)}},
+		{v1 + "checkIfUserExist", ratelimit.Open, on{get: serve(a, app, a.exists)}},
+		{v1 + "captcha/data", ratelimit.Open, on{post: serve(a, app, a.captchaData)}},
+		{v1 + "captcha/data/verify", ratelimit.Held, on{post: serve(a, app, a.captchaVerify)}},
+		{v1 + "user/me", ratelimit.Held, on{get: serve(a, person, a.me), patch: serve(a, person, a.editProfile), remove: serve(a, person, a.deleteMe)}},
+		{v1 + "user/signout", ratelimit.Held, on{post: serve(a, person, a.signOut)}},
+		{v1 + "user/sudo", ratelimit.Passwords, on{post: serve(a, person, a.sudo)}},
+		{v1 + "user/password", ratelimit.Passwords, on{patch: serve(a, person, a.setPassword)}},
+		{v1 + "user/contact", ratelimit.Held, on{patch: serve(a, person, a.contact)}},
+		{v1 + "user/basic/edit", ratelimit.Held, on{post: serve(a, person, a.editBasic)}},
+		{v1 + "user/profile", ratelimit.Held, on{patch: serve(a, person, a.editProfile)}},
+		{v1 + "user/provider", ratelimit.Held, on{get: serve(a, person, a.providers)}},
 	}
 }
 
