@@ -148,7 +148,8 @@ type Limits struct {
 	// Default 20.
 	TriesPerKnownAccount int `yaml:"tries_per_known_account" validate:"min=1,max=100"`
 	// TriesPerSource is how many tries one network (IPv4 address, IPv6 /64) has
-	// in 10 minutes. Default 20.
+	// in 10 minutes, and how many codes it can have mailed, counted apart. What ends in a
+	// sign-in does not count. Default 20.
 	TriesPerSource int `yaml:"tries_per_source" validate:"min=1"`
 }
 

@@ -37,6 +37,9 @@ const (
 	CodeRequestURINotSupported   = "request_uri_not_supported"
 	CodeRegistrationNotSupported = "registration_not_supported"
 
+	// RFC 8628 section 3.5.
+	CodeSlowDown = "slow_down"
+
 	// RFC 8707 section 2.
 	CodeInvalidTarget = "invalid_target"
 

@@ -35,9 +35,9 @@ func TestCloudBase_StoreWaits(t *testing.T) {
 			r             req
 			status        int
 		}{
-			{"verification, known", 5, 2, hidden, req{path: "verification", body: fields{"email": "ann@example.com"}}, 200},
-			{"verification, unknown", 5, 2, hidden, req{path: "verification", body: fields{"email": "no@example.com"}}, 200},
-			{"verify", 9, 7, out, req{path: "verification/verify", body: fields{"verification_id": v["verification_id"], "verification_code": code}}, 200},
+			{"verification, known", 6, 3, hidden, req{path: "verification", body: fields{"email": "ann@example.com"}}, 200},
+			{"verification, unknown", 6, 3, hidden, req{path: "verification", body: fields{"email": "no@example.com"}}, 200},
+			{"verify", 10, 8, out, req{path: "verification/verify", body: fields{"verification_id": v["verification_id"], "verification_code": code}}, 200},
 			{"signin by mailbox", 6, 2, out, req{path: "signin", body: fields{"verification_token": proof}}, 200},
 			{"signup with username and password", 19, 8, out, req{path: "signup", body: fields{"verification_token": fresh, "username": "bob", "password": "password123"}}, 200},
 			{"signin by password", 10, 5, a, req{path: "signin", body: fields{"username": "ann@example.com", "password": "password123"}}, 200},

@@ -53,6 +53,7 @@ func runTests(m *testing.M) int {
 func serveUntilKilled(spec string) error {
 	addr, at, _ := strings.Cut(spec, " ")
 	cfg := testConfig("http://" + addr)
+	cfg.Limits.TriesPerSource = 1_000_000 // all of them are one source
 	var err error
 	if cfg.Storage, err = storageFromJSON(at); err != nil {
 		return err

@@ -135,6 +135,7 @@ func openSiteOn(t *testing.T, at config.Storage, address string) *site {
 	}
 	s := &site{server: &server{t: t, inbox: mailtest.New(), at: at}, log: &syncLog{}}
 	cfg := testConfig("http://" + listener.Addr().String())
+	cfg.Limits.TriesPerSource = 1_000_000 // all of them are one source
 	cfg.Storage = at
 	s.provider, err = provider.New(cfg, provider.Deps{Mailer: s.inbox, Logger: slog.New(slog.NewTextHandler(s.log, nil))})
 	if err != nil {

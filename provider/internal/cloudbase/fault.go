@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"time"
 
 	"github.com/lettergate/lettergate/oauth"
 	"github.com/lettergate/lettergate/provider/internal/password"
@@ -49,6 +50,7 @@ func (f fault) with(name, value string) *fault {
 const (
 	numberInvalidArgument    = 3
 	numberPermissionDenied   = 7
+	numberResourceExhausted  = 8
 	numberFailedPrecondition = 9
 	numberUnimplemented      = 12
 	numberInternal           = 13
@@ -112,6 +114,11 @@ func errUnimplemented() *fault {
 
 func errMethod() *fault {
 	return &fault{code: "unimplemented", number: numberUnimplemented, status: http.StatusMethodNotAllowed, text: "api.method"}
+}
+
+// errTooMany makes the SDK wait as long.
+func errTooMany(wait time.Duration) *fault {
+	return &fault{code: "resource_exhausted", number: numberResourceExhausted, status: http.StatusTooManyRequests, text: "api.too_many", retry: int(seconds(wait))}
 }
 
 func errMissing(field string) *fault { return invalid("api.missing").with("field", field) }

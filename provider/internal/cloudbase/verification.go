@@ -46,7 +46,11 @@ func (a *API) startVerification(c *call, req startRequest) (startResponse, error
 	started, ticket, err := a.Verifications.Start(c.Context(), verification.Request{
 		ClientID: c.client.ID, ClientName: c.client.DisplayName(), Email: address, Purpose: verification.Ownership,
 		DeviceID: c.device, Requester: c.user.Subject, Link: link, Once: c.once, Locale: c.lang,
+		Source: a.Inbound.Source(c.Request),
 	})
+	if errors.Is(err, verification.ErrTooMany) {
+		return startResponse{}, errTooMany(verification.SourceWindow).because(err)
+	}
 	if err != nil {
 		return startResponse{}, err
 	}

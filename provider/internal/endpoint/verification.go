@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/lettergate/lettergate/config"
@@ -36,6 +37,12 @@ func (e *Endpoints) Verification(w http.ResponseWriter, r *http.Request) {
 	}
 	started, ticket, err := e.Verifications.Start(r.Context(), request)
 	switch {
+	case errors.Is(err, verification.ErrTooMany):
+		w.Header().Set("Retry-After", strconv.Itoa(int(verification.SourceWindow/time.Second)))
+		tooMany := oauth.NewError(oauth.CodeSlowDown, "Too many codes were asked for from this network; wait as long as Retry-After says, in seconds.").WithCause(err)
+		tooMany.Status = http.StatusTooManyRequests
+		e.Inbound.WriteError(w, r, tooMany)
+		return
 	case errors.Is(err, verification.ErrRequest):
 		e.Inbound.WriteError(w, r, oauth.NewError(oauth.CodeInvalidRequest,
 			"The verification cannot be started like this; check the code_challenge.").WithCause(err))
@@ -79,6 +86,7 @@ func (e *Endpoints) verificationRequest(r *http.Request, client *oauthcore.Clien
 		Scopes:     slices.Collect(scopes.All()),
 		Challenge:  form.Get("code_challenge"),
 		DeviceID:   form.Get("device_id"),
+		Source:     e.Inbound.Source(r),
 		Locale:     e.Messages.Match(form.Get("ui_locales"), r.Header.Get("Accept-Language")),
 	}, nil
 }

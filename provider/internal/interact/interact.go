@@ -26,6 +26,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -93,6 +94,11 @@ type visit struct {
 	r       *http.Request
 	lang    string
 	browser []byte // the browser's secret, nil until it has one
+}
+
+// wait says how long to wait before asking again, at most.
+func (v *visit) wait(d time.Duration) {
+	v.w.Header().Set("Retry-After", strconv.Itoa(int(d/time.Second)))
 }
 
 // begin reads the browser's secret and the person's language.

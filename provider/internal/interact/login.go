@@ -100,12 +100,17 @@ func (p *Pages) Email(w http.ResponseWriter, r *http.Request) {
 	}
 	start := verification.Request{
 		ClientID: ownClient, ClientName: p.Name, Email: address, Purpose: verification.SignIn,
-		Browser: v.browser, Locale: v.lang, State: state,
+		Browser: v.browser, Locale: v.lang, State: state, Source: p.Inbound.Source(r),
 	}
 	if request != nil {
 		start.ClientID, start.ClientName = request.Client.ID, request.Client.DisplayName()
 	}
 	started, ticket, err := p.Verifications.Start(r.Context(), start)
+	if errors.Is(err, verification.ErrTooMany) {
+		v.wait(verification.SourceWindow)
+		p.showSignIn(v, http.StatusTooManyRequests, i, request, signIn{email: typed, problem: page.TooManySends})
+		return
+	}
 	if err != nil {
 		p.outage(v, err)
 		return
@@ -244,8 +249,12 @@ func (p *Pages) Resend(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	ticket, err := p.Verifications.Resend(r.Context(), view.ID, v.browser)
+	ticket, err := p.Verifications.Resend(r.Context(), view.ID, v.browser, p.Inbound.Source(r))
 	switch {
+	case errors.Is(err, verification.ErrTooMany):
+		v.wait(verification.SourceWindow)
+		p.showCode(v, http.StatusTooManyRequests, view, request, page.TooManySends, nil)
+		return
 	case errors.Is(err, verification.ErrNoResend):
 		problem, args := page.TooManySends, map[string]string(nil)
 		if wait := view.ResendAt.Sub(p.Now()); !view.ResendAt.IsZero() && wait > 0 {

@@ -10,8 +10,9 @@ import (
 	"github.com/lettergate/lettergate/provider/storage"
 )
 
-// The counters of tries are named here and nowhere else:
+// The counters are named here and nowhere else:
 //
+//	send/source/<pseudonym of the network>            10 min
 //	try/source/<pseudonym of the network>             10 min
 //	try/verification/<id>                             the rest of its life
 //	try/account/stranger/<pseudonym of the identity>  24 h
@@ -23,10 +24,10 @@ import (
 // client or a verification: unknown addresses count alike, and nothing that can
 // be had by asking again begins a new count.
 const (
+	sendPurpose    secrets.Purpose = "send source"
 	sourcePurpose  secrets.Purpose = "try source"
 	accountPurpose secrets.Purpose = "try account"
 
-	sourceWindow  = 10 * time.Minute
 	accountWindow = 24 * time.Hour
 
 	// The classes of tries: from a browser or device that has not signed in to the
@@ -36,11 +37,37 @@ const (
 	known    = "known"
 )
 
+// SourceWindow is how long what came from one source is counted together.
+const SourceWindow = 10 * time.Minute
+
+// sends is the counter of the mails that one source asks for.
+func (s *Service) sends(source netip.Addr) ratelimit.Counter {
+	return ratelimit.Counter{
+		Name:  "mails of a source",
+		Key:   storage.Key{Kind: storage.Counter, ID: "send/source/" + s.deps.Secrets.Pseudonym(sendPurpose, ratelimit.Network(source))},
+		Limit: int64(s.cfg.TriesPerSource), Window: SourceWindow,
+	}
+}
+
+// countSend counts a mail before it is queued, or returns ErrTooMany.
+func (s *Service) countSend(ctx context.Context, source netip.Addr) error {
+	over, err := ratelimit.Count(ctx, s.deps.Store, s.sends(source))
+	if err != nil {
+		return unavailable("count a mail", err)
+	}
+	if over != "" {
+		s.cfg.Logger.InfoContext(ctx, "verification: a mail over a limit was not sent", "limit", over)
+		return ErrTooMany
+	}
+	return nil
+}
+
 // tries are the counters of one try, in the order in which they are asked. The zero
 // tries count nothing.
 type tries struct {
 	store                  storage.Store
 	source, verif, account ratelimit.Counter
+	mail                   ratelimit.Counter // that brought the code, if it was asked for from here
 }
 
 func (s *Service) tries(id string, v record, source netip.Addr, device storage.Record, now time.Time) tries {
@@ -55,9 +82,10 @@ func (s *Service) tries(id string, v record, source netip.Addr, device storage.R
 	ring := s.deps.Secrets
 	return tries{
 		store: s.deps.Store,
+		mail:  s.sends(source),
 		source: ratelimit.Counter{
 			Name: "source", Key: named("source/" + ring.Pseudonym(sourcePurpose, ratelimit.Network(source))),
-			Limit: int64(s.cfg.TriesPerSource), Window: sourceWindow,
+			Limit: int64(s.cfg.TriesPerSource), Window: SourceWindow,
 		},
 		verif: ratelimit.Counter{
 			Name: "verification", Key: named("verification/" + id),
@@ -84,11 +112,13 @@ func (t tries) count(ctx context.Context) (over string, err error) {
 }
 
 // forgive clears what a success pays for: the account's count of this class, and
-// the one try of the source. It comes after the code is spent.
+// the one try of the source and its mail, so that many people behind one address are
+// not taken for one who tries much. It comes after the code is spent.
 func (t tries) forgive(ctx context.Context) {
 	if t.store != nil {
 		t.account.Clear(ctx, t.store)
 		t.source.GiveBack(ctx, t.store)
+		t.mail.GiveBack(ctx, t.store)
 	}
 }
 

@@ -12,7 +12,7 @@
 //
 // The walk of a sign-in:
 //
-//	Start   Put the verification, Put the mail into the outbox; then the answer, then the mail
+//	Start   one counter, Put the mail into the outbox, Put the verification; then the answer, then the mail
 //	mail    the outbox reads the verification, derives the code and sends it
 //	Redeem  Get, three counters, compare, one deciding Put, the account
 //

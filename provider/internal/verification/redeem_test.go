@@ -194,7 +194,7 @@ func TestRedeemMeetsResend(t *testing.T) {
 	resent := false
 	other := w.beside(w.store)
 	resend = func() {
-		if _, err := other.Resend(t.Context(), s.ID, browser); err != nil {
+		if _, err := other.Resend(t.Context(), s.ID, browser, home); err != nil {
 			t.Error(err)
 		}
 		resent = true
@@ -214,7 +214,7 @@ func TestEC05EC06(t *testing.T) {
 	for i := range 4 {
 		w.refused(wrong(s.page(), i))
 	}
-	ticket := must(w.Resend(t.Context(), s.ID, browser))(t)
+	ticket := must(w.Resend(t.Context(), s.ID, browser, home))(t)
 	w.out.Dispatch(ticket)
 	if again := w.code("ann@example.com"); again != s.Code {
 		t.Fatalf("another code was sent")
@@ -288,11 +288,11 @@ func TestSourceLimit(t *testing.T) {
 	}
 }
 
-// Right codes cost a source nothing.
+// Right codes cost a source nothing, and neither do the mails that brought them.
 func TestSourceIsRefunded(t *testing.T) {
 	w := newWorld(t, setup{})
 	for i := range 25 {
-		w.wins(w.start(fmt.Sprintf("user%d@example.com", i)).try())
+		w.wins(w.start(fmt.Sprintf("user%d@example.com", i), from(home)).try())
 	}
 }
 
@@ -459,7 +459,7 @@ func TestOurClockDecides(t *testing.T) {
 	if _, err := later.Load(t.Context(), s.ID, browser); !errors.Is(err, verification.ErrNotFound) {
 		t.Errorf("Load: %v", err)
 	}
-	if _, err := later.Resend(t.Context(), s.ID, browser); !errors.Is(err, verification.ErrNotFound) {
+	if _, err := later.Resend(t.Context(), s.ID, browser, home); !errors.Is(err, verification.ErrNotFound) {
 		t.Errorf("Resend: %v", err)
 	}
 	w.wins(s.page())

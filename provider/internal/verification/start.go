@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strconv"
 	"time"
@@ -47,8 +48,9 @@ type Request struct {
 	Link      string
 	Once      []byte
 
-	Locale string // a language tag for the mail
-	State  []byte // what the door wants back from Load and Redeem, at most 64 KiB
+	Source netip.Addr // where the request comes from, behind all trusted proxies
+	Locale string     // a language tag for the mail
+	State  []byte     // what the door wants back from Load and Redeem, at most 64 KiB
 }
 
 // Started is a verification whose code is on its way.
@@ -64,8 +66,8 @@ type Started struct {
 // ticket to outbox.Dispatch.
 //
 // Start looks for no account: an address that nobody has costs the same calls and
-// gets the same answer. The error wraps ErrRequest when r cannot be served, and
-// otherwise is the store's.
+// gets the same answer. The error wraps ErrRequest when r cannot be served, is
+// ErrTooMany when its source has asked for enough, and otherwise is the store's.
 func (s *Service) Start(ctx context.Context, r Request) (Started, outbox.Ticket, error) {
 	if err := r.check(); err != nil {
 		return Started{}, outbox.Ticket{}, err
@@ -92,6 +94,8 @@ func (s *Service) Start(ctx context.Context, r Request) (Started, outbox.Ticket,
 	var ticket outbox.Ticket
 	if _, test := s.cfg.InsecureTestCodes[v.Identity]; test {
 		s.cfg.Logger.WarnContext(ctx, "verification: a code of insecure_test_codes can be used now", "client", v.Client)
+	} else if err = s.countSend(ctx, r.Source); err != nil {
+		return Started{}, outbox.Ticket{}, err
 	} else if ticket, err = s.queueMail(ctx, id, v); err != nil {
 		return Started{}, outbox.Ticket{}, err
 	}
@@ -292,13 +296,17 @@ func (s *Service) resendAt(v record) time.Time {
 }
 
 // Resend mails the same code again, at most four times and 30 s apart, without
-// the pause in development. It returns ErrNotFound as Load does and ErrNoResend
-// when it is too early or enough. The ticket is the caller's as after Start.
+// the pause in development. It returns ErrNotFound as Load does, ErrNoResend when it
+// is too early or enough, and ErrTooMany as Start does. The ticket is the caller's as
+// after Start.
 //
 // Nothing about the tries changes: what is left of them is left.
-func (s *Service) Resend(ctx context.Context, id string, browser []byte) (outbox.Ticket, error) {
+func (s *Service) Resend(ctx context.Context, id string, browser []byte, source netip.Addr) (outbox.Ticket, error) {
 	if _, ok := secrets.ParseID(id); !ok {
 		return outbox.Ticket{}, ErrNotFound
+	}
+	if err := s.countSend(ctx, source); err != nil {
+		return outbox.Ticket{}, err
 	}
 	var v record
 	_, err := storage.Update(ctx, s.deps.Store, key(id), func(cur storage.Record) (storage.Record, error) {
@@ -322,6 +330,7 @@ func (s *Service) Resend(ctx context.Context, id string, browser []byte) (outbox
 	})
 	switch {
 	case errors.Is(err, ErrNotFound), errors.Is(err, ErrNoResend):
+		s.sends(source).GiveBack(ctx, s.deps.Store)
 		return outbox.Ticket{}, err
 	case err != nil:
 		return outbox.Ticket{}, unavailable("resend", err)

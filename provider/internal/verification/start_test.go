@@ -7,6 +7,8 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
@@ -75,7 +77,7 @@ func TestLoad(t *testing.T) {
 		if _, err := w.Load(t.Context(), c.id, c.browser); !errors.Is(err, verification.ErrNotFound) {
 			t.Errorf("%s: %v", name, err)
 		}
-		if _, err := w.Resend(t.Context(), c.id, c.browser); !errors.Is(err, verification.ErrNotFound) {
+		if _, err := w.Resend(t.Context(), c.id, c.browser, home); !errors.Is(err, verification.ErrNotFound) {
 			t.Errorf("resend, %s: %v", name, err)
 		}
 	}
@@ -91,17 +93,17 @@ func TestResend(t *testing.T) {
 		s := w.start("ann@example.com", inBrowser)
 		for range 4 {
 			w.clock.advance(29 * time.Second)
-			if _, err := w.Resend(t.Context(), s.ID, browser); !errors.Is(err, verification.ErrNoResend) {
+			if _, err := w.Resend(t.Context(), s.ID, browser, home); !errors.Is(err, verification.ErrNoResend) {
 				t.Fatalf("too early: %v", err)
 			}
 			w.clock.advance(time.Second)
-			w.out.Dispatch(must(w.Resend(t.Context(), s.ID, browser))(t))
+			w.out.Dispatch(must(w.Resend(t.Context(), s.ID, browser, home))(t))
 			if c := w.code("ann@example.com"); c != s.Code {
 				t.Fatal("another code was sent")
 			}
 		}
 		w.clock.advance(time.Minute)
-		if _, err := w.Resend(t.Context(), s.ID, browser); !errors.Is(err, verification.ErrNoResend) {
+		if _, err := w.Resend(t.Context(), s.ID, browser, home); !errors.Is(err, verification.ErrNoResend) {
 			t.Errorf("a sixth mail: %v", err)
 		}
 		ids := map[string]bool{}
@@ -113,7 +115,7 @@ func TestResend(t *testing.T) {
 		}
 		w.wins(s.page())
 		w.clock.advance(time.Minute)
-		if _, err := w.Resend(t.Context(), s.ID, browser); !errors.Is(err, verification.ErrNoResend) {
+		if _, err := w.Resend(t.Context(), s.ID, browser, home); !errors.Is(err, verification.ErrNoResend) {
 			t.Errorf("of a spent code: %v", err)
 		}
 	})
@@ -129,7 +131,7 @@ func TestResendRace(t *testing.T) {
 	sent := 0
 	for range 20 {
 		wg.Go(func() {
-			_, err := w.Resend(t.Context(), s.ID, browser)
+			_, err := w.Resend(t.Context(), s.ID, browser, home)
 			mu.Lock()
 			defer mu.Unlock()
 			if err == nil {
@@ -217,7 +219,7 @@ func TestEC40(t *testing.T) {
 	svc := must(verification.New(verification.Config{Now: w.clock.Now}, w.deps(w.store, jobs)))(t)
 	const n = 1000
 	for range n {
-		if _, _, err := svc.Start(t.Context(), verification.Request{ClientID: client, Email: address(t, "ann@example.com")}); err != nil {
+		if _, _, err := svc.Start(t.Context(), verification.Request{ClientID: client, Email: address(t, "ann@example.com"), Source: w.elsewhere()}); err != nil {
 			t.Fatal(err)
 		}
 		if err := h(t.Context(), jobs.payload); err != nil {
@@ -435,4 +437,62 @@ func TestNewRefuses(t *testing.T) {
 	if _, err := verification.MailHandler(verification.MailConfig{}); err == nil {
 		t.Error("a mail handler of nothing was accepted")
 	}
+}
+
+func from(source netip.Addr) func(*verification.Request) {
+	return func(r *verification.Request) { r.Source = source }
+}
+
+// EC-48: one network can have so many codes mailed, whoever they are for, and a resend
+// is one of them. What is refused sends nothing and tells nothing.
+func TestMailsPerSource(t *testing.T) {
+	w := newWorld(t, setup{cfg: verification.Config{TriesPerSource: 3}})
+	ask := func(i int, source string) error {
+		_, ticket, err := w.Start(t.Context(), verification.Request{
+			ClientID: client, Email: address(t, fmt.Sprintf("user%d@example.com", i)), Source: netip.MustParseAddr(source),
+		})
+		w.out.Dispatch(ticket)
+		return err
+	}
+	first := w.start("ann@example.com", inBrowser, from(home))
+	w.clock.advance(31 * time.Second)
+	for i, want := range []error{nil, nil, verification.ErrTooMany, verification.ErrTooMany} {
+		if err := ask(i, home.String()); !errors.Is(err, want) {
+			t.Fatalf("mail %d: %v, want %v", i+2, err, want)
+		}
+	}
+	if _, err := w.Resend(t.Context(), first.ID, browser, home); !errors.Is(err, verification.ErrTooMany) {
+		t.Errorf("resend: %v", err)
+	}
+	w.code("user0@example.com")
+	w.code("user1@example.com")
+	if n := len(w.inbox.Messages()); n != 3 {
+		t.Errorf("%d mails, want 3", n)
+	}
+	// Other networks are not affected; an IPv6 subscriber is one of them.
+	for i, source := range []string{"2001:db8::1", "2001:db8::2", "2001:db8:0:0:ffff::3", "192.0.2.2"} {
+		if err := ask(10+i, source); err != nil {
+			t.Errorf("from %s: %v", source, err)
+		}
+	}
+	if err := ask(20, "2001:db8::4"); !errors.Is(err, verification.ErrTooMany) {
+		t.Errorf("the fourth from one /64: %v", err)
+	}
+	// The window is fixed by its first mail.
+	w.clock.advance(verification.SourceWindow)
+	if err := ask(30, home.String()); err != nil {
+		t.Errorf("ten minutes later: %v", err)
+	}
+}
+
+// A resend that comes too early is no mail.
+func TestEarlyResendIsNotCounted(t *testing.T) {
+	w := newWorld(t, setup{cfg: verification.Config{TriesPerSource: 2}})
+	s := w.start("ann@example.com", inBrowser, from(home))
+	for range 5 {
+		if _, err := w.Resend(t.Context(), s.ID, browser, home); !errors.Is(err, verification.ErrNoResend) {
+			t.Fatal(err)
+		}
+	}
+	w.start("bob@example.com", from(home))
 }

@@ -30,6 +30,10 @@ var (
 	// ErrNoResend says that no further mail is sent, now or at all.
 	ErrNoResend = errors.New("verification: no further mail")
 
+	// ErrTooMany says that too many mails were asked for from one place. It tells
+	// nothing about an address.
+	ErrTooMany = errors.New("verification: too many mails for one source")
+
 	// ErrRequest says that a verification cannot be started as it was asked for.
 	// Its text says why and may be shown to the client's developer.
 	ErrRequest = errors.New("verification: bad request")
@@ -63,10 +67,10 @@ type Config struct {
 	TriesPerVerification int // wrong codes that end a verification. Default 5
 	TriesPerAccount      int // wrong codes per address in 24 h. Default 10
 	TriesPerKnownAccount int // the same from a device that has signed in before. Default 20
-	TriesPerSource       int // tries per network in 10 min. Default 20
+	TriesPerSource       int // tries per network in SourceWindow, and mails likewise. Default 20
 
-	// Development lets one source try 100 times as often and mails be sent again
-	// without a pause.
+	// Development lets one source try and ask for mails 100 times as often, and mails be
+	// sent again without a pause.
 	Development bool
 
 	// InsecureTestCodes are addresses, by identity, whose code is always the same.

@@ -66,6 +66,8 @@ type world struct {
 	out   *outbox.Outbox
 	inbox *mailtest.Inbox
 	cfg   verification.Config
+
+	places int // see elsewhere
 }
 
 type setup struct {
@@ -190,10 +192,16 @@ type started struct {
 	Code string
 }
 
-// start starts a verification for the client and waits for its mail.
+// elsewhere is a network that nothing has come from before.
+func (w *world) elsewhere() netip.Addr {
+	w.places++
+	return netip.AddrFrom4([4]byte{198, 18, byte(w.places >> 8), byte(w.places)})
+}
+
+// start starts a verification for the client, from anywhere, and waits for its mail.
 func (w *world) start(email string, change ...func(*verification.Request)) started {
 	w.Helper()
-	r := verification.Request{ClientID: client, ClientName: "The App", Email: address(w, email)}
+	r := verification.Request{ClientID: client, ClientName: "The App", Email: address(w, email), Source: w.elsewhere()}
 	for _, c := range change {
 		c(&r)
 	}
