@@ -4,10 +4,13 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
 	"golang.org/x/net/html"
+
+	"github.com/lettergate/lettergate/provider"
 )
 
 // A form is one POST page of ours, ready to be sent.
@@ -17,8 +20,8 @@ type form struct {
 	values url.Values
 }
 
-// forms opens every page that has a form, in one browser, and returns the forms.
-// Each of them would change something if it was sent.
+// forms opens every page that has a form, in one browser, and returns the forms. All
+// but the last of a session and the link would change something if they were sent.
 func forms(b *browser) []form {
 	s := b.s
 	s.t.Helper()
@@ -36,10 +39,13 @@ func forms(b *browser) []form {
 	all = append(all, take("resend", "resend", codePage), take("code", "code", codePage, "code", s.code("ann@example.com")))
 	// Another verification, so that the forms above stay good.
 	consent := b.signIn(authorizePath(thirdID), "ann@example.com")
-	return append(all,
+	all = append(all,
 		take("consent", "allow", consent, "decision", "allow"),
 		take("sign out", "confirm", b.get("/logout")),
-		take("end session", "confirm", b.get("/oauth2/logout?client_id=web")))
+		take("end session", "confirm", b.get("/oauth2/logout?client_id=web")),
+		take("link", "confirm", b.get(s.mailedLink("lin@example.com"))))
+	s.app(envID).signedUp("pat@example.com", "", "password123")
+	return append(all, take("password", "password", b.onPasswordPage(authorizePath(thirdID, "prompt", "login"), "pat@example.com"), "password", "password123"))
 }
 
 // send sends a form as a browser does, with headers set over the usual ones.
@@ -103,13 +109,20 @@ func TestAS21_CSRF(t *testing.T) {
 		t.Errorf("%d mails were sent", n-mails)
 	}
 	// All of them are good, in the order that keeps the session to the end.
+	sent := map[string]bool{"/oauth2/authorize": true, "/oauth2/logout": true} // what is posted there is asked again as a GET
 	for _, f := range fs {
+		sent[f.action] = true
 		count.Reset()
 		if a := f.send(b, f.values); a.status != http.StatusSeeOther && a.status != http.StatusOK {
 			t.Errorf("%s as it should be: %d", f.name, a.status)
 		}
-		if n := writes(count); n == 0 && f.name != "end session" { // signed out by then
+		if n := writes(count); n == 0 && f.name != "end session" && f.name != "link" { // signed out by then; only leads on
 			t.Errorf("%s changes nothing, so nothing was tested", f.name)
+		}
+	}
+	for _, row := range provider.Rows(s.provider) {
+		if row.Person && slices.Contains(row.Methods, http.MethodPost) && !sent[row.Path] {
+			t.Errorf("%s is posted to, and was not tried", row.Path)
 		}
 	}
 }
@@ -153,8 +166,8 @@ func TestAS22_FlowIsBoundToItsBrowser(t *testing.T) {
 	}
 	count.Reset()
 	for _, f := range fs {
-		if f.name == "sign out" || f.name == "end session" {
-			continue // that signs B out, whom B's own token names
+		if f.name == "sign out" || f.name == "end session" || f.name == "link" {
+			continue // that signs B out, whom B's own token names; a link is worth nothing without the app's own browser
 		}
 		refused(f.name+" with A's token", f.send(b, f.values))
 		refused(f.name+" with B's token", f.send(b, f.with("csrf", own.Get("csrf"))))

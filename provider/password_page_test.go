@@ -88,3 +88,34 @@ func TestPasswordPage_BackToACode(t *testing.T) {
 	}
 	s.code("ann@example.com")
 }
+
+// OP-11 for passwords: the session of a browser is another one after each sign-in, and
+// what it was before is none any more.
+func TestOP11_SessionChangesAtPassword(t *testing.T) {
+	s := start(t, options{direct: true})
+	s.app(envID).signedUp("ann@example.com", "ann", "password123")
+	b := s.browser()
+	signIn := func() {
+		t.Helper()
+		page := b.onPasswordPage(authorizePath(webID, "prompt", "login"), "ann")
+		b.submit(page, "password", "password", "password123").arrives(t, callback)
+	}
+	signIn()
+	for range 2 {
+		before := b.cookies()
+		old := &browser{s: s, client: &http.Client{Transport: s.transport, Jar: jarOf(t, s, before)}}
+		if !old.isSignedIn() {
+			t.Fatal("the copied cookies are no session: nothing is tested")
+		}
+		signIn()
+		for name, value := range b.cookies() {
+			if strings.HasSuffix(name, "-session") && value == before[name] {
+				t.Error("the cookie is the same")
+			}
+		}
+		old.client.Jar = jarOf(t, s, before)
+		if old.isSignedIn() {
+			t.Error("the old cookie still signs in")
+		}
+	}
+}
