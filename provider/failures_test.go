@@ -21,7 +21,7 @@ import (
 )
 
 // panicHeader says how the handler of a request is to panic: at its beginning, with its
-// answer prepared, its status sent, or so many bytes of its body.
+// answer prepared, its status sent, so many bytes of its body, or a body without status.
 const panicHeader = "X-Panic"
 
 // secretValue is what a panic might hold.
@@ -46,6 +46,9 @@ func panicky(own http.HandlerFunc) http.HandlerFunc {
 		case "at once", "prepared":
 		case "informed":
 			w.WriteHeader(http.StatusEarlyHints)
+		case "body":
+			w.Header().Del("Content-Length")
+			io.WriteString(w, "whole")
 		default:
 			n, err := strconv.Atoi(how)
 			if err != nil {
@@ -123,13 +126,13 @@ func TestFT45_PanicInEveryHandler(t *testing.T) {
 					}
 					a.isFailure(t, row, what+", "+how, written)
 				}
-				for _, how := range []string{"0", "1", "100000"} {
+				for _, how := range []string{"0", "1", "100000", "body"} {
 					before := strings.Count(written.String(), "level=ERROR")
 					if a, err := ask(method, row.Path, how); err == nil {
-						t.Errorf("%s: cut after %s bytes, the answer looks complete: %d with %d bytes", what, how, a.status, len(a.body))
+						t.Errorf("%s: cut after %s, the answer looks complete: %d with %d bytes", what, how, a.status, len(a.body))
 					}
 					if n := strings.Count(written.String(), "level=ERROR") - before; n != 1 {
-						t.Errorf("%s: cut after %s bytes was logged %d times", what, how, n)
+						t.Errorf("%s: cut after %s was logged %d times", what, how, n)
 					}
 				}
 				if a, err := ask(method, row.Path, ""); err != nil || a.status >= 500 {
@@ -179,25 +182,28 @@ func TestAS67_StoreFailsAtEveryRoute(t *testing.T) {
 	})
 }
 
-// TestAS67_StorePanicsAtEveryRoute: the same for a store with a fault of its own.
+// TestAS67_StorePanicsAtEveryRoute: the same for a store with a fault of its own, which
+// panics at each call in turn, also at one that is made beside the request.
 func TestAS67_StorePanicsAtEveryRoute(t *testing.T) {
-	var on atomic.Bool
+	var at atomic.Int64
 	written := &syncLog{}
-	s := start(t, options{direct: true, log: written, store: func(db storage.Store) storage.Store { return requestsOnly{db, panicking{db, &on}} }})
+	s := start(t, options{direct: true, log: written, store: func(db storage.Store) storage.Store { return requestsOnly{db, panicking{db, &at}} }})
 	s.walk(func(t *testing.T, row provider.Row, method string, fl flow) {
-		ask := fl.prepare(s, addressFor(method, row.Path, 0))
-		on.Store(true)
-		a := ask()
-		on.Store(false)
-		if a.status < 500 {
-			if a.keepsTo(t, row, "a store that panics"); a.status != fl.ok {
-				t.Errorf("a store that panics: %d %.300s", a.status, a.body)
+		for call := 1; ; call++ {
+			at.Store(-1)
+			ask := fl.prepare(s, addressFor(method, row.Path, call))
+			at.Store(int64(call))
+			a := ask()
+			panicked := at.Load() <= 0
+			what := "a panic at call " + strconv.Itoa(call)
+			if a.status >= 500 {
+				a.isFailure(t, row, what, written)
+			} else if a.keepsTo(t, row, what); a.status != fl.ok {
+				t.Errorf("%s: %d %.300s", what, a.status, a.body)
 			}
-			return
-		}
-		a.isFailure(t, row, "a store that panics", written)
-		if again := fl.prepare(s, addressFor(method, row.Path, 1))(); again.status != fl.ok {
-			t.Errorf("the next request: %d %.300s", again.status, again.body)
+			if !panicked {
+				break
+			}
 		}
 	})
 	if strings.Contains(written.String(), hostileText) {

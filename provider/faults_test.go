@@ -319,14 +319,15 @@ func TestAS67_OtherErrors(t *testing.T) {
 	}
 }
 
-// panicking is a store with a fault of its own.
+// panicking is a store with a fault of its own: it panics at one call, counted down to
+// 0.
 type panicking struct {
 	storage.Store
-	on *atomic.Bool
+	at *atomic.Int64
 }
 
 func (p panicking) fault() {
-	if p.on.Load() {
+	if p.at.Add(-1) == 0 {
 		panic(hostileText)
 	}
 }

@@ -177,6 +177,16 @@ func TestAS52_EveryAnswer(t *testing.T) {
 			}
 		}
 	}
+	// A handler that says nothing of it is not kept either.
+	silent := provider.Rehandled(s.provider, func(http.HandlerFunc) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) }
+	})
+	for _, row := range provider.Rows(s.provider) {
+		a := asked(silent, row.Methods[0], row.Path)
+		if kept := a.header.Get("Cache-Control") != "no-store"; kept != row.Public || a.header.Get("X-Content-Type-Options") != "nosniff" || a.header.Get("X-Request-Id") == "" {
+			t.Errorf("%s, silent: %v", row.Path, a.header)
+		}
+	}
 	s.get("/nowhere").keepsTo(t, provider.Row{Person: true}, "/nowhere")
 	s.get("/auth/v1/nowhere").keepsTo(t, provider.Row{App: true}, "/auth/v1/nowhere")
 }

@@ -98,7 +98,7 @@ func TestAS30_FieldsOfEveryForm(t *testing.T) {
 		}
 	}
 	in := s.browser()
-	in.signIn(authorizePath(webID), "ann@example.com").arrives(t, callback)
+	in.signIn(authorizePath(webID), "eve@example.com").arrives(t, callback) // Ann has had her code sent again
 	extra.Del("redirect_uri")
 	extra.Del("resume")
 	if q := in.get(authorizePath(webID)+"&"+extra.Encode()).arrives(t, callback+"?"); q.Get("code") == "" || len(q) != 3 {
