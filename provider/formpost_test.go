@@ -38,8 +38,8 @@ func TestAS33_FormPost(t *testing.T) {
 		"again":     b.get(formPost(webID, "prompt", "none")).posts(t, callback),
 		"no PKCE":   b.get(formPost(webID, "code_challenge", "")).posts(t, callback),
 		"loopback":  b.get(formPost(webID, "redirect_uri", "http://127.0.0.1:4711/cb")).posts(t, "http://127.0.0.1:4711/cb"),
-		"allowed":   b.submit(b.get(formPost(thirdID)), "allow", "decision", "allow").posts(t, callback),
 		"denied":    b.submit(b.get(formPost(thirdID)), "deny", "decision", "deny").posts(t, callback),
+		"allowed":   b.submit(b.get(formPost(thirdID)), "allow", "decision", "allow").posts(t, callback),
 		"posted":    b.follow(s.request("POST", "/oauth2/authorize", strings.SplitN(formPost(webID), "?", 2)[1])).posts(t, callback),
 	}
 	for name, form := range answers {
