@@ -29,7 +29,7 @@ type AccessToken struct {
 	issuedAt, expiresAt, authTime time.Time
 	confirmation                  Confirmation
 
-	claims map[string]json.RawMessage
+	claims []jsonMember
 }
 
 // Issuer returns who issued the token, "iss".
@@ -86,11 +86,12 @@ func (t *AccessToken) Confirmation() Confirmation { return t.confirmation }
 // Names of struct fields match exactly, and an object that has a member twice is
 // an error. Without the claim v is left alone and the error is [ErrNoClaim].
 func (t *AccessToken) Claim(name string, v any) error {
-	raw, ok := t.claims[name]
-	if !ok {
+	raw := find(t.claims, name)
+	if raw == "" {
 		return ErrNoClaim
 	}
-	if err := json.Unmarshal(raw, v); err != nil {
+	// A copy, because v's own UnmarshalJSON may do with it what it likes.
+	if err := json.Unmarshal([]byte(raw), v); err != nil {
 		return fmt.Errorf("decode claim %q: %w", name, err)
 	}
 	return nil
@@ -130,6 +131,6 @@ func newAccessToken(m *members) (*AccessToken, error) {
 	if m.has("cnf") {
 		t.confirmation = m.confirmation()
 	}
-	t.claims = m.raw
+	t.claims = m.list
 	return t, m.err
 }

@@ -3,18 +3,13 @@ package oauth
 import (
 	"context"
 	"crypto"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 )
 
 const (
-	maxTokenBytes = 16 << 10
-	maxKeyIDBytes = 256
-
 	defaultLeeway = 30 * time.Second
 	maxLeeway     = time.Minute
 )
@@ -60,6 +55,7 @@ type JWTVerifier struct {
 	leeway     time.Duration
 	now        func() time.Time
 	keys       KeySource
+	headers    seenHeaders
 }
 
 // NewJWTVerifier returns a verifier for cfg that gets its keys from keys, or an
@@ -119,20 +115,35 @@ func (v *JWTVerifier) Verify(ctx context.Context, token string) (*AccessToken, e
 	return t, nil
 }
 
-// VerifyBound implements [BoundVerifier]. What costs least is checked first: size, form,
-// header, issuer and expiry, and only then is a key looked for and the signature
-// checked. Nothing that the token claims is used before that for more than a
-// comparison, except the key's name.
+// VerifyBound implements [BoundVerifier]. What costs least is checked first: size,
+// form, header, issuer and expiry, and only then is a key looked for and the
+// signature checked. Nothing that the token claims is used before that for more
+// than a comparison, except the key's name.
 func (v *JWTVerifier) VerifyBound(ctx context.Context, token string) (*AccessToken, error) {
-	parts, err := splitToken(token)
+	parts, err := cutToken(token)
 	if err != nil {
 		return nil, invalid(err)
 	}
-	kid, alg, err := v.checkHeader(parts.header)
+	header := v.headers.find(parts.header)
+	newHeader := header == nil
+	if newHeader {
+		if header, err = parseHeader(parts.header, v.algorithms); err != nil {
+			return nil, invalid(err)
+		}
+	}
+	// Most tokens and every signature of a key that we use fit into these, which do not
+	// leave the stack.
+	var payloadSpace [1536]byte
+	payload, err := decodePart(payloadSpace[:], parts.payload)
 	if err != nil {
 		return nil, invalid(err)
 	}
-	claims, err := parseMembers(parts.payload)
+	var signatureSpace [maxRSABits / 8]byte
+	signature, err := decodePart(signatureSpace[:], parts.signature)
+	if err != nil {
+		return nil, invalid(err)
+	}
+	claims, err := parseMembers(payload)
 	if err != nil {
 		return nil, invalid(fmt.Errorf("claims: %w", err))
 	}
@@ -140,57 +151,22 @@ func (v *JWTVerifier) VerifyBound(ctx context.Context, token string) (*AccessTok
 	if err := v.checkBeforeSignature(claims, now); err != nil {
 		return nil, invalid(err)
 	}
-	key, err := v.keys.Key(ctx, kid, alg)
+	key, err := v.keys.Key(ctx, header.kid, header.alg)
 	if err != nil {
 		return nil, keyError(ctx, err)
 	}
-	if !v.algorithms[alg].verify(key, parts.signed, parts.signature) {
+	var signedSpace [2048]byte
+	if !header.algorithm.verify(key, append(signedSpace[:0], parts.signed...), signature) {
 		return nil, invalid(errors.New("the signature is wrong"))
 	}
 	t, err := v.checkClaims(claims, now)
 	if err != nil {
 		return nil, invalid(err)
 	}
+	if newHeader {
+		v.headers.add(parts.header, header)
+	}
 	return t, nil
-}
-
-// checkHeader returns the key and the algorithm that the token names. Members
-// that bring or point to a key (jwk, jku, x5c, x5u) are not looked at: keys come
-// from the issuer only.
-func (v *JWTVerifier) checkHeader(header []byte) (kid, alg string, err error) {
-	m, err := parseMembers(header)
-	if err != nil {
-		return "", "", fmt.Errorf("header: %w", err)
-	}
-	// RFC 9068 section 4. This keeps out ID tokens, logout tokens and whatever
-	// else the issuer signs with the same keys.
-	typ := m.text("typ")
-	if m.err == nil && !strings.EqualFold(typ, "at+jwt") && !strings.EqualFold(typ, "application/at+jwt") {
-		return "", "", errors.New("header: typ is not at+jwt")
-	}
-	// We understand no extension (RFC 7515 section 4.1.11), and b64 would
-	// change which bytes are signed (RFC 7797).
-	if m.has("crit") || m.has("b64") {
-		return "", "", errors.New("header: crit or b64 is not supported")
-	}
-	alg, kid = m.text("alg"), m.text("kid")
-	if m.err != nil {
-		return "", "", fmt.Errorf("header: %w", m.err)
-	}
-	if _, ok := v.algorithms[alg]; !ok {
-		return "", "", errors.New("header: alg is not allowed")
-	}
-	if err := checkKeyID(kid); err != nil {
-		return "", "", err
-	}
-	return kid, alg, nil
-}
-
-func checkKeyID(kid string) error {
-	if len(kid) > maxKeyIDBytes || strings.ContainsFunc(kid, func(r rune) bool { return r < ' ' || r == 0x7f }) {
-		return errors.New("header: kid is too long or has control characters")
-	}
-	return nil
 }
 
 // checkBeforeSignature turns away the tokens of other issuers and the storm of
@@ -219,9 +195,11 @@ func (v *JWTVerifier) checkClaims(claims *members, now time.Time) (*AccessToken,
 		return nil, errors.New("iat is in the future")
 	}
 	if claims.has("nbf") {
-		if notBefore := claims.date("nbf"); claims.err != nil {
+		notBefore := claims.date("nbf")
+		if claims.err != nil {
 			return nil, claims.err
-		} else if notBefore.After(latest) {
+		}
+		if notBefore.After(latest) {
 			return nil, errors.New("nbf is in the future")
 		}
 	}
@@ -229,40 +207,6 @@ func (v *JWTVerifier) checkClaims(claims *members, now time.Time) (*AccessToken,
 		return nil, errors.New("aud is another service")
 	}
 	return t, nil
-}
-
-// tokenParts are the decoded parts of a compact JWS (RFC 7515 section 7.1).
-type tokenParts struct {
-	header, payload, signature []byte
-	signed                     []byte // header and payload as they arrived
-}
-
-// splitToken takes a token apart. One token has one spelling: Go's decoder would
-// skip CR and LF and, unless strict, ignore the unused bits of a part's last
-// character, and whoever remembers tokens by their bytes could be walked around.
-func splitToken(token string) (tokenParts, error) {
-	if len(token) > maxTokenBytes {
-		return tokenParts{}, errors.New("the token is too long")
-	}
-	header, rest, ok1 := strings.Cut(token, ".")
-	payload, signature, ok2 := strings.Cut(rest, ".")
-	// A third dot ends up in the signature, which is then not base64url.
-	if !ok1 || !ok2 || strings.ContainsAny(token, "\r\n") {
-		return tokenParts{}, errors.New("the token is not three parts")
-	}
-	var p tokenParts
-	for _, part := range []struct {
-		to   *[]byte
-		from string
-	}{{&p.header, header}, {&p.payload, payload}, {&p.signature, signature}} {
-		decoded, err := base64.RawURLEncoding.Strict().DecodeString(part.from)
-		if err != nil {
-			return tokenParts{}, errors.New("a part of the token is not base64url")
-		}
-		*part.to = decoded
-	}
-	p.signed = []byte(token[:len(header)+1+len(payload)])
-	return p, nil
 }
 
 func invalid(reason error) error { return fmt.Errorf("%w: %w", ErrInvalidToken, reason) }

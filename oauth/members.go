@@ -2,12 +2,11 @@ package oauth
 
 import (
 	"crypto/sha256"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/go-jose/go-jose/v4/json"
 )
@@ -22,39 +21,34 @@ var errNotStrict = errors.New("not one JSON object in UTF-8 without repeated mem
 // and keep the first fault in err, so that a caller reads all it needs and looks
 // once. No error contains a value: what is wrong was written by a stranger.
 type members struct {
-	raw map[string]json.RawMessage
-	err error
+	list []jsonMember
+	err  error
 }
 
-// parseMembers reads data as one JSON object, the way a security check has to:
-// go-jose's decoder matches names exactly and refuses a member that comes twice,
-// which encoding/json would let an attacker use to show two readers two tokens.
+// parseMembers reads data as one JSON object, as strictly as parseObject does.
 func parseMembers(data []byte) (*members, error) {
-	if !utf8.Valid(data) {
+	list, ok := parseObject(string(data))
+	if !ok {
 		return nil, errNotStrict
 	}
-	m := new(members)
-	if err := json.Unmarshal(data, &m.raw); err != nil || m.raw == nil {
-		return nil, errNotStrict
-	}
-	for _, value := range m.raw {
-		// A RawMessage is copied unread, so members repeated further inside
-		// show only when the value is decoded.
-		if len(value) == 0 || value[0] != '{' && value[0] != '[' {
-			continue
-		}
-		var v any
-		if err := json.Unmarshal(value, &v); err != nil {
-			return nil, errNotStrict
-		}
-	}
-	return m, nil
+	return &members{list: list}, nil
 }
 
-func (m *members) has(name string) bool {
-	_, ok := m.raw[name]
-	return ok
+// find returns the value called name among list as it stood in the text, or ""
+// when there is none: no value is empty. A dozen names are searched faster than
+// hashed.
+func find(list []jsonMember, name string) string {
+	for i := range list {
+		if list[i].name == name {
+			return list[i].value
+		}
+	}
+	return ""
 }
+
+func (m *members) raw(name string) string { return find(m.list, name) }
+
+func (m *members) has(name string) bool { return m.raw(name) != "" }
 
 func (m *members) fail(name, want string) {
 	if m.err == nil {
@@ -64,9 +58,8 @@ func (m *members) fail(name, want string) {
 
 // text returns a member that has to be a string with something in it.
 func (m *members) text(name string) string {
-	var s string
-	// Absent is refused here too. So is null, which Unmarshal takes for "".
-	if err := json.Unmarshal(m.raw[name], &s); err != nil || s == "" {
+	s, ok := unquote(m.raw(name))
+	if !ok || s == "" {
 		m.fail(name, "a string with something in it")
 	}
 	return s
@@ -74,25 +67,24 @@ func (m *members) text(name string) string {
 
 // texts returns a member that has to be a list of strings.
 func (m *members) texts(name string) []string {
-	var list []*string // pointers, to tell null from ""
-	if err := json.Unmarshal(m.raw[name], &list); err != nil || list == nil {
+	texts := make([]string, 0, min(strings.Count(m.raw(name), ",")+1, 8))
+	r := jsonReader{text: m.raw(name)}
+	good := true
+	isList := r.list(1, func(value string) {
+		s, ok := unquote(value)
+		good = good && ok
+		texts = append(texts, s)
+	})
+	if !isList || !good {
 		m.fail(name, "a list of strings")
 		return nil
-	}
-	texts := make([]string, len(list))
-	for i, s := range list {
-		if s == nil {
-			m.fail(name, "a list of strings")
-			return nil
-		}
-		texts[i] = *s
 	}
 	return texts
 }
 
 // audience returns "aud", one string or a list of them (RFC 7519 section 4.1.3).
 func (m *members) audience() []string {
-	if raw := m.raw["aud"]; len(raw) > 0 && raw[0] == '"' {
+	if strings.HasPrefix(m.raw("aud"), `"`) {
 		return []string{m.text("aud")}
 	}
 	return m.texts("aud")
@@ -102,7 +94,7 @@ func (m *members) audience() []string {
 // 1970 and before the year 10000. RFC 7519 also allows fractions; no issuer of
 // access tokens needs them, and a float is where the overflows live.
 func (m *members) date(name string) time.Time {
-	seconds, err := strconv.ParseInt(string(m.raw[name]), 10, 64)
+	seconds, err := strconv.ParseInt(m.raw(name), 10, 64)
 	if err != nil || seconds <= 0 || seconds > lastSecond {
 		m.fail(name, "a date in whole seconds")
 		return time.Time{}
@@ -113,13 +105,9 @@ func (m *members) date(name string) time.Time {
 // scopes returns "scope", a string as in RFC 8693 section 4.2. An empty one is
 // the empty set.
 func (m *members) scopes() Scopes {
-	var value *string
-	if err := json.Unmarshal(m.raw["scope"], &value); err != nil || value == nil {
-		m.fail("scope", "a scope string")
-		return Scopes{}
-	}
-	scopes, err := ParseScope(*value)
-	if err != nil {
+	value, ok := unquote(m.raw("scope"))
+	scopes, err := ParseScope(value)
+	if !ok || err != nil {
 		m.fail("scope", "a scope string")
 	}
 	return scopes
@@ -131,11 +119,11 @@ func (m *members) scopes() Scopes {
 func (m *members) confirmation() Confirmation {
 	var raw map[string]string
 	var c Confirmation
-	if err := json.Unmarshal(m.raw["cnf"], &raw); err == nil && len(raw) == 1 {
+	if err := json.Unmarshal([]byte(m.raw("cnf")), &raw); err == nil && len(raw) == 1 {
 		c = Confirmation{JKT: raw["jkt"], X5TS256: raw["x5t#S256"]}
 	}
 	for _, print := range []string{c.JKT, c.X5TS256} {
-		if sum, err := base64.RawURLEncoding.Strict().DecodeString(print); err == nil && len(sum) == sha256.Size && len(print) == base64.RawURLEncoding.EncodedLen(sha256.Size) {
+		if sum, err := base64url.DecodeString(print); err == nil && len(sum) == sha256.Size && len(print) == base64url.EncodedLen(sha256.Size) {
 			return c
 		}
 	}

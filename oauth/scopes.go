@@ -32,7 +32,7 @@ func ParseScope(s string) (Scopes, error) {
 	if len(s) > maxScopeBytes {
 		return Scopes{}, errScope
 	}
-	var names []string
+	names := make([]string, 0, min(strings.Count(s, " ")+1, 8))
 	for name := range strings.SplitSeq(s, " ") {
 		if !ValidScopeName(name) {
 			return Scopes{}, errScope
