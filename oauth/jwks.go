@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -86,16 +87,22 @@ type RemoteKeys struct {
 	cfg    RemoteConfig
 	client *http.Client
 
+	held atomic.Pointer[fetchedKeys] // the last good ones, nil before the first; changed with mu held
+
 	mu      sync.Mutex
-	set     keySet        // the last good one, nil before the first
-	fetched time.Time     // when it was asked for
-	maxAge  time.Duration // how long it is fresh
 	tried   time.Time     // when the last attempt began
 	failure error         // of the last attempt, nil when it succeeded
 	flight  chan struct{} // closed when the running attempt ends, nil when none runs
 	hold    bool          // whether known keys wait for the flight as well
 
 	discovered string // jwks_uri from metadata; only the running attempt touches it
+}
+
+// fetchedKeys are what one attempt brought. They are never changed.
+type fetchedKeys struct {
+	set    keySet
+	at     time.Time     // when they were asked for
+	maxAge time.Duration // how long they are fresh
 }
 
 // NewRemoteKeys returns the keys that cfg describes, or an error that says which
@@ -131,6 +138,14 @@ func NewRemoteKeys(cfg RemoteConfig) (*RemoteKeys, error) {
 // of ctx when it ends while an attempt is awaited; the attempt goes on for the
 // others.
 func (k *RemoteKeys) Key(ctx context.Context, kid, alg string) (crypto.PublicKey, error) {
+	// Nearly every call is for a key that is known and fresh. It takes no lock.
+	if held := k.held.Load(); held != nil {
+		if age := k.now().Sub(held.at); age >= 0 && age < min(held.maxAge, k.cfg.MaxStale) {
+			if key := held.set.key(kid, alg); key != nil {
+				return key, nil
+			}
+		}
+	}
 	key, wait, err := k.lookup(kid, alg, true)
 	if wait == nil {
 		return key, err
@@ -151,11 +166,15 @@ func (k *RemoteKeys) lookup(kid, alg string, ask bool) (crypto.PublicKey, <-chan
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	now := k.now()
-	age := now.Sub(k.fetched)
-	usable := k.set != nil && age < k.cfg.MaxStale
-	key := k.set.key(kid, alg)
+	held := k.held.Load()
+	if held == nil {
+		held = new(fetchedKeys)
+	}
+	age := now.Sub(held.at)
+	usable := held.set != nil && age < k.cfg.MaxStale
+	key := held.set.key(kid, alg)
 	known := usable && key != nil
-	if known && age >= 0 && age < k.maxAge {
+	if known && age >= 0 && age < held.maxAge {
 		return key, nil, nil
 	}
 	if ask {
@@ -172,7 +191,7 @@ func (k *RemoteKeys) lookup(kid, alg string, ask bool) (crypto.PublicKey, <-chan
 			// nobody asked for so long that it may have been withdrawn hours
 			// ago. Attempts that fail one after the other are not that far
 			// apart, so an outage does not make everybody wait.
-			k.hold = sinceTry >= 2*max(k.maxAge, k.cfg.MinRefetch)
+			k.hold = sinceTry >= 2*max(held.maxAge, k.cfg.MinRefetch)
 			go k.attempt(now, k.flight)
 		}
 		if k.flight != nil && (!known || k.hold) {
@@ -210,7 +229,10 @@ func (k *RemoteKeys) attempt(began time.Time, flight chan struct{}) {
 	defer k.mu.Unlock()
 	k.failure = err
 	if err == nil {
-		k.set, k.fetched, k.maxAge = set, began, maxAge
+		if held := k.held.Load(); held != nil {
+			set.keep(held.set)
+		}
+		k.held.Store(&fetchedKeys{set, began, maxAge})
 	}
 	k.flight = nil
 	close(flight)

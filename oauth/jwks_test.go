@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -520,6 +521,7 @@ func TestRS30_ConcurrentRotation(t *testing.T) {
 				case <-done:
 					return
 				default:
+					runtime.Gosched() // nothing here blocks, and the fetch wants its turn
 				}
 				switch i % 8 {
 				case 0:

@@ -49,6 +49,16 @@ func (s keySet) add(k jose.JSONWebKey) {
 	}
 }
 
+// keep hands out what old has for a key that both have, so that whoever remembers
+// where a key was finds it there still.
+func (s keySet) keep(old keySet) {
+	for name, key := range s {
+		if before := old[name]; sameKey(key, before) {
+			s[name] = before
+		}
+	}
+}
+
 func (s keySet) usable() bool {
 	for _, key := range s {
 		if key != nil {

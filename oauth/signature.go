@@ -61,6 +61,22 @@ func (a algorithm) fits(key crypto.PublicKey) bool {
 	return false
 }
 
+// sameKey says whether two public keys are one. A source hands out the same value
+// as long as nothing changes, so the numbers are hardly ever compared.
+func sameKey(a, b crypto.PublicKey) bool {
+	switch a := a.(type) {
+	case *ecdsa.PublicKey:
+		b, ok := b.(*ecdsa.PublicKey)
+		return ok && (a == b || a != nil && b != nil && a.Equal(b))
+	case *rsa.PublicKey:
+		b, ok := b.(*rsa.PublicKey)
+		return ok && (a == b || a != nil && b != nil && a.Equal(b))
+	case ed25519.PublicKey:
+		return a.Equal(b)
+	}
+	return false
+}
+
 // verify says whether signature was made over input by the owner of key. It is
 // false for a key that does not fit, wherever the key came from.
 func (a algorithm) verify(key crypto.PublicKey, input, signature []byte) bool {

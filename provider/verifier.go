@@ -4,7 +4,7 @@ import (
 	"context"
 	"crypto"
 	"fmt"
-	"sync"
+	"sync/atomic"
 
 	"github.com/lettergate/lettergate/oauth"
 	"github.com/lettergate/lettergate/provider/keys"
@@ -26,7 +26,11 @@ func (p *Provider) Verifier(audiences ...string) (oauth.Verifier, error) {
 // ringKeys lets a verifier in this process use the provider's keys.
 type ringKeys struct {
 	ring *keys.Ring
-	mu   sync.Mutex
+	held atomic.Pointer[heldKeys]
+}
+
+// heldKeys are the keys of one state of the ring.
+type heldKeys struct {
 	etag string
 	keys *oauth.StaticKeys
 }
@@ -34,16 +38,15 @@ type ringKeys struct {
 // Key implements oauth.KeySource.
 func (k *ringKeys) Key(ctx context.Context, kid, alg string) (crypto.PublicKey, error) {
 	_, etag := k.ring.JWKS()
-	k.mu.Lock()
-	if etag != k.etag || k.keys == nil {
+	held := k.held.Load()
+	if held == nil || held.etag != etag {
 		set, err := oauth.NewStaticKeys(k.ring.PublicKeys())
 		if err != nil {
-			k.mu.Unlock()
 			return nil, fmt.Errorf("%w: %w", oauth.ErrUnavailable, err)
 		}
-		k.keys, k.etag = set, etag
+		// Of two that do this at once either may stay: the tag is compared each time.
+		held = &heldKeys{etag, set}
+		k.held.Store(held)
 	}
-	current := k.keys
-	k.mu.Unlock()
-	return current.Key(ctx, kid, alg)
+	return held.keys.Key(ctx, kid, alg)
 }
