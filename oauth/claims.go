@@ -30,6 +30,7 @@ type AccessToken struct {
 	confirmation                  Confirmation
 
 	claims []jsonMember
+	life   *lifetime // by what its verifier judges when it ends; nil: by exp alone
 }
 
 // Issuer returns who issued the token, "iss".

@@ -175,6 +175,26 @@ func newVerifier(t testing.TB, keys oauth.KeySource, now func() time.Time) *oaut
 	return v
 }
 
+// A clock is set by the test.
+type clock struct{ time.Time }
+
+func (c *clock) now() time.Time { return c.Time }
+
+// withClock returns a verifier with other settings, whose clock shows noon at first.
+func withClock(t testing.TB, keys oauth.KeySource, change func(*oauth.JWTConfig)) (*oauth.JWTVerifier, *clock) {
+	t.Helper()
+	c := &clock{noon}
+	cfg := oauth.JWTConfig{Issuer: issuerURL, Audiences: []string{api}, Now: c.now}
+	if change != nil {
+		change(&cfg)
+	}
+	v, err := oauth.NewJWTVerifier(cfg, keys)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v, c
+}
+
 func wantAccepted(t testing.TB, v oauth.Verifier, token string) *oauth.AccessToken {
 	t.Helper()
 	claims, err := v.Verify(t.Context(), token)

@@ -42,6 +42,10 @@ type JWTConfig struct {
 	Leeway time.Duration
 	// Now is the clock. Default time.Now.
 	Now func() time.Time
+
+	// Revocations are what the issuer ended before its time. Default none: a token
+	// is good until it expires.
+	Revocations *Revocations
 }
 
 // A JWTVerifier verifies JWT access tokens as RFC 9068 section 4 asks, without a
@@ -52,9 +56,8 @@ type JWTVerifier struct {
 	issuer     string
 	audiences  []string
 	algorithms map[string]algorithm
-	leeway     time.Duration
-	now        func() time.Time
 	keys       KeySource
+	life       lifetime
 	headers    seenHeaders
 }
 
@@ -65,9 +68,8 @@ func NewJWTVerifier(cfg JWTConfig, keys KeySource) (*JWTVerifier, error) {
 		issuer:     cfg.Issuer,
 		audiences:  slices.Clone(cfg.Audiences),
 		algorithms: make(map[string]algorithm),
-		leeway:     cfg.Leeway,
-		now:        cfg.Now,
 		keys:       keys,
+		life:       lifetime{leeway: cfg.Leeway, now: cfg.Now, revocations: cfg.Revocations},
 	}
 	if keys == nil {
 		return nil, errors.New("oauth: a JWT verifier needs a key source")
@@ -89,14 +91,14 @@ func NewJWTVerifier(cfg JWTConfig, keys KeySource) (*JWTVerifier, error) {
 		}
 		v.algorithms[name] = a
 	}
-	if v.leeway == 0 {
-		v.leeway = defaultLeeway
+	if v.life.leeway == 0 {
+		v.life.leeway = defaultLeeway
 	}
-	if v.leeway < 0 || v.leeway > maxLeeway {
-		return nil, fmt.Errorf("oauth: leeway %v is not between 0 and %v", v.leeway, maxLeeway)
+	if v.life.leeway < 0 || v.life.leeway > maxLeeway {
+		return nil, fmt.Errorf("oauth: leeway %v is not between 0 and %v", v.life.leeway, maxLeeway)
 	}
-	if v.now == nil {
-		v.now = time.Now
+	if v.life.now == nil {
+		v.life.now = time.Now
 	}
 	return v, nil
 }
@@ -147,7 +149,7 @@ func (v *JWTVerifier) VerifyBound(ctx context.Context, token string) (*AccessTok
 	if err != nil {
 		return nil, invalid(fmt.Errorf("claims: %w", err))
 	}
-	now := v.now()
+	now := v.life.now().Round(0) // by the calendar: the other clock stands still while a machine sleeps
 	if err := v.checkBeforeSignature(claims, now); err != nil {
 		return nil, invalid(err)
 	}
@@ -162,6 +164,9 @@ func (v *JWTVerifier) VerifyBound(ctx context.Context, token string) (*AccessTok
 	t, err := v.checkClaims(claims, now)
 	if err != nil {
 		return nil, invalid(err)
+	}
+	if v.life.revocations.Revoked(t) {
+		return nil, invalid(errRevoked)
 	}
 	if newHeader {
 		v.headers.add(parts.header, header)
@@ -178,8 +183,8 @@ func (v *JWTVerifier) checkBeforeSignature(claims *members, now time.Time) error
 		return claims.err
 	case issuer != v.issuer:
 		return errors.New("iss is another issuer")
-	case !now.Before(expires.Add(v.leeway)):
-		return errors.New("the token has expired")
+	case !now.Before(expires.Add(v.life.leeway)):
+		return errExpired
 	}
 	return nil
 }
@@ -190,7 +195,8 @@ func (v *JWTVerifier) checkClaims(claims *members, now time.Time) (*AccessToken,
 	if err != nil {
 		return nil, err
 	}
-	latest := now.Add(v.leeway)
+	t.life = &v.life
+	latest := now.Add(v.life.leeway)
 	if t.issuedAt.After(latest) {
 		return nil, errors.New("iat is in the future")
 	}
