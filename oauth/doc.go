@@ -17,6 +17,16 @@
 // keeps them through rotations and outages. A [ClientAssertion], which a client signs
 // for an authorization server, goes the same way.
 //
+// The verifier remembers tokens that were good, because the same ones come again
+// and again. What it remembers is one fact, that a key signed these bytes, which
+// say this; everything else is asked at every request: the clock, the key source
+// (which is how a rotation is noticed, and an outage), the [Revocations]. So a
+// remembered token is accepted exactly when it would be accepted the first time,
+// which TestCacheRule14_OnAndOffDecideAlike holds by living through thousands of
+// random histories with the cache and without. The memory is an array of fixed
+// size that only good tokens enter. [AccessToken.Context] is for requests that
+// last longer than the look at their token.
+//
 // Whether a token was bad ([ErrInvalidToken]) or could not be judged
 // ([ErrUnavailable]) is never mixed up: the first tells a client to throw its
 // token away, the second to come back with it.

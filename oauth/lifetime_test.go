@@ -37,7 +37,7 @@ func wantEnded(t *testing.T, ctx context.Context, reason string) {
 	}
 }
 
-func TestStreamsEndWithTheToken(t *testing.T) {
+func TestCacheRule12_StreamsEndWithTheToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		token, revoked := streams(t)
 		expiring, cancel := token.Context(t.Context())
@@ -71,7 +71,7 @@ func TestStreamsEndWithTheToken(t *testing.T) {
 	})
 }
 
-func TestStreamsEndWithTheSession(t *testing.T) {
+func TestCacheRule12_StreamsEndWithTheSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		token, revoked := streams(t)
 		ctx, cancel := token.Context(t.Context())

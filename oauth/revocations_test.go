@@ -24,52 +24,54 @@ func newRevocations(t testing.TB, limit int) *oauth.Revocations {
 func TestRS19_RevokedToken(t *testing.T) {
 	key := newKey(t, "k1", "EdDSA")
 	keys := staticKeys(t, key.public())
-	revoked := newRevocations(t, 0)
-	v, now := withClock(t, keys, func(c *oauth.JWTConfig) { c.Revocations = revoked })
-	unaware, later := withClock(t, keys, nil)
-	good := goodClaims(noon).with("sid", "session-1")
-	token := key.token(t, good)
-	wantAccepted(t, v, token)
-	wantAccepted(t, unaware, token)
+	for _, cache := range []int{0, -1} {
+		revoked := newRevocations(t, 0)
+		v, now := withClock(t, keys, func(c *oauth.JWTConfig) { c.Revocations, c.CacheTokens = revoked, cache })
+		unaware, later := withClock(t, keys, nil)
+		good := goodClaims(noon).with("sid", "session-1")
+		token := key.token(t, good)
+		wantAccepted(t, v, token)
+		wantAccepted(t, unaware, token)
 
-	revoked.EndSession("session-2")
-	revoked.EndToken("token-2")
-	revoked.EndSubject("user-2", noon)
-	revoked.EndSession("")
-	revoked.EndToken("")
-	revoked.EndSubject("", noon)
-	revoked.EndSession("user-1") // not the name of a session
-	revoked.EndToken("session-1")
-	wantAccepted(t, v, token)
-	wantAccepted(t, v, key.token(t, good.without("sid")))
+		revoked.EndSession("session-2")
+		revoked.EndToken("token-2")
+		revoked.EndSubject("user-2", noon)
+		revoked.EndSession("")
+		revoked.EndToken("")
+		revoked.EndSubject("", noon)
+		revoked.EndSession("user-1") // not the name of a session
+		revoked.EndToken("session-1")
+		wantAccepted(t, v, token)
+		wantAccepted(t, v, key.token(t, good.without("sid")))
 
-	for _, c := range []struct {
-		name          string
-		deed          func()
-		ended, remain object
-	}{
-		{"session", func() { revoked.EndSession("s") }, good.with("sid", "s"), good.with("sid", "S")},
-		{"token", func() { revoked.EndToken("t") }, good.with("jti", "t"), good.with("jti", "t2")},
-		{"subject", func() { revoked.EndSubject("u", noon.Add(500*time.Millisecond)) }, good.with("sub", "u"), good.with("sub", "u").with("iat", noon.Unix()+1)},
-		{"later", func() { revoked.EndSubject("v", noon.Add(10*time.Second)) }, good.with("sub", "v").with("iat", noon.Unix()+10), good.with("sub", "v").with("iat", noon.Unix()+11)},
-		{"earlier, again", func() { revoked.EndSubject("v", noon.Add(-time.Hour)) }, good.with("sub", "v").with("iat", noon.Unix()+10), good.with("sub", "v").with("iat", noon.Unix()+11)},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			ended, remain := key.token(t, c.ended), key.token(t, c.remain)
-			if c.name != "earlier, again" {
-				wantAccepted(t, v, ended)
-			}
-			wantAccepted(t, v, remain)
-			c.deed()
-			for range 2 {
-				wantInvalid(t, v, ended)
+		for _, c := range []struct {
+			name          string
+			deed          func()
+			ended, remain object
+		}{
+			{"session", func() { revoked.EndSession("s") }, good.with("sid", "s"), good.with("sid", "S")},
+			{"token", func() { revoked.EndToken("t") }, good.with("jti", "t"), good.with("jti", "t2")},
+			{"subject", func() { revoked.EndSubject("u", noon.Add(500*time.Millisecond)) }, good.with("sub", "u"), good.with("sub", "u").with("iat", noon.Unix()+1)},
+			{"later", func() { revoked.EndSubject("v", noon.Add(10*time.Second)) }, good.with("sub", "v").with("iat", noon.Unix()+10), good.with("sub", "v").with("iat", noon.Unix()+11)},
+			{"earlier, again", func() { revoked.EndSubject("v", noon.Add(-time.Hour)) }, good.with("sub", "v").with("iat", noon.Unix()+10), good.with("sub", "v").with("iat", noon.Unix()+11)},
+		} {
+			t.Run(c.name, func(t *testing.T) {
+				ended, remain := key.token(t, c.ended), key.token(t, c.remain)
+				if c.name != "earlier, again" {
+					wantAccepted(t, v, ended)
+				}
 				wantAccepted(t, v, remain)
-			}
-			wantAccepted(t, unaware, ended)
-		})
+				c.deed()
+				for range 2 {
+					wantInvalid(t, v, ended)
+					wantAccepted(t, v, remain)
+				}
+				wantAccepted(t, unaware, ended)
+			})
+		}
+		now.Time, later.Time = noon.Add(time.Hour), noon.Add(time.Hour)
+		wantInvalid(t, unaware, token)
 	}
-	now.Time, later.Time = noon.Add(time.Hour), noon.Add(time.Hour)
-	wantInvalid(t, unaware, token)
 }
 
 // When the list is full, the oldest end becomes the end of everything as old.
