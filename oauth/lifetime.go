@@ -42,6 +42,9 @@ func (t *AccessToken) Context(parent context.Context) (ctx context.Context, canc
 // left returns how long the token is good if nobody revokes it, or why it is not.
 func (l *lifetime) left(t *AccessToken) (time.Duration, error) {
 	left := t.expiresAt.Add(l.leeway).Sub(l.now().Round(0))
+	if t.expiresAt.IsZero() && t.claims != nil {
+		left = longestSleep // a token whose issuer does not say when it ends
+	}
 	if left <= 0 {
 		return 0, errExpired
 	}
