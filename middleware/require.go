@@ -104,18 +104,6 @@ func bearerToken(r *http.Request) (string, *refusal) {
 	return token, nil
 }
 
-// isB64Token says whether s is a b64token (RFC 6750 section 2.1).
-func isB64Token(s string) bool {
-	s = strings.TrimRight(s, "=")
-	for i := range len(s) {
-		c := s[i]
-		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && strings.IndexByte("-._~+/", c) < 0 {
-			return false
-		}
-	}
-	return s != ""
-}
-
 // refusalFor is the one place that turns a verifier's error into an answer.
 func refusalFor(err error) *refusal {
 	switch {
