@@ -1,11 +1,8 @@
 package oauth
 
 import (
-	"fmt"
 	"slices"
 	"time"
-
-	"github.com/go-jose/go-jose/v4/json"
 )
 
 // A Confirmation names the key that the bearer of a token has to prove, "cnf" (RFC
@@ -87,15 +84,7 @@ func (t *AccessToken) Confirmation() Confirmation { return t.confirmation }
 // Names of struct fields match exactly, and an object that has a member twice is
 // an error. Without the claim v is left alone and the error is [ErrNoClaim].
 func (t *AccessToken) Claim(name string, v any) error {
-	raw := find(t.claims, name)
-	if raw == "" {
-		return ErrNoClaim
-	}
-	// A copy, because v's own UnmarshalJSON may do with it what it likes.
-	if err := json.Unmarshal([]byte(raw), v); err != nil {
-		return fmt.Errorf("decode claim %q: %w", name, err)
-	}
-	return nil
+	return decodeMember(t.claims, name, v)
 }
 
 // newAccessToken reads all claims that an access token has to have and those it

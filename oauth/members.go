@@ -46,6 +46,20 @@ func find(list []jsonMember, name string) string {
 	return ""
 }
 
+// decodeMember decodes the value called name among list into v, a copy of it, because
+// v's own UnmarshalJSON may do with it what it likes. Without the member v is left
+// alone and the error is [ErrNoClaim].
+func decodeMember(list []jsonMember, name string, v any) error {
+	raw := find(list, name)
+	if raw == "" {
+		return ErrNoClaim
+	}
+	if err := json.Unmarshal([]byte(raw), v); err != nil {
+		return fmt.Errorf("decode claim %q: %w", name, err)
+	}
+	return nil
+}
+
 func (m *members) raw(name string) string { return find(m.list, name) }
 
 func (m *members) has(name string) bool { return m.raw(name) != "" }
