@@ -17,8 +17,9 @@ func TestAllocations(t *testing.T) {
 		m.publish(key)
 		for name, keys := range map[string]oauth.KeySource{"static": staticKeys(t, key.public()), "remote": remoteKeys(t, m)} {
 			remembers, _ := withClock(t, keys, nil)
+			digests, _ := withClock(t, keys, func(c *oauth.JWTConfig) { c.CacheDigests = true })
 			forgets, _ := withClock(t, keys, func(c *oauth.JWTConfig) { c.CacheTokens = -1 })
-			for v, most := range map[*oauth.JWTVerifier]float64{remembers: 0, forgets: most} {
+			for v, most := range map[*oauth.JWTVerifier]float64{remembers: 0, digests: 1, forgets: most} {
 				wantAccepted(t, v, token)
 				if got := testing.AllocsPerRun(100, func() { v.Verify(t.Context(), token) }); got > most {
 					t.Errorf("%s, %s keys: %v allocations, want at most %v", alg, name, got, most)

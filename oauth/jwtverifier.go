@@ -57,7 +57,7 @@ type JWTConfig struct {
 	CacheMaxAge time.Duration
 	// CacheDigests remembers the SHA-256 of a token instead of the token, so that
 	// nobody finds bearer tokens in the memory of a process that is past its
-	// requests. It makes a remembered token two or three times as expensive.
+	// requests. It costs about a microsecond more for each request.
 	CacheDigests bool
 
 	// Revocations are what the issuer ended before its time. Default none: a token

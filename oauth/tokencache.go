@@ -98,7 +98,8 @@ func (c *tokenCache) key(token string) (cacheKey, bool) {
 		return cacheKey{}, false
 	}
 	if c.digests {
-		sum := sha256.Sum256([]byte(token))
+		var space [2048]byte
+		sum := sha256.Sum256(append(space[:0], token...))
 		token = string(sum[:])
 	}
 	return cacheKey{token, maphash.String(c.seed, token)}, true
