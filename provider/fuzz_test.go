@@ -15,11 +15,14 @@ import (
 	"github.com/lettergate/lettergate/provider/mail/mailtest"
 )
 
-// fuzzed runs a provider for as long as a fuzz target runs.
+// fuzzed runs a provider for as long as a fuzz target runs. Two addresses have codes
+// that are known.
 func fuzzed(f *testing.F) *provider.Provider {
 	f.Helper()
 	db := openStorage(f, emptyStorage(f), nil)
-	p, err := provider.New(testConfig("http://localhost:8080"), provider.Deps{
+	cfg := testConfig("http://localhost:8080")
+	testCodes(&cfg)
+	p, err := provider.New(cfg, provider.Deps{
 		Store: db, Mailer: mailtest.New(), Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	})
 	if err != nil {
