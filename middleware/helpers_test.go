@@ -11,6 +11,9 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+
+	"github.com/lettergate/lettergate/middleware"
+	"github.com/lettergate/lettergate/oauth"
 )
 
 const api = "https://api.example"
@@ -85,4 +88,50 @@ func send(t *testing.T, h http.Handler, target string, authorization ...string) 
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, r)
 	return w
+}
+
+// newGuard returns an issuer and a guard for its tokens.
+func newGuard(t testing.TB, cfg middleware.Config) (*issuer, *middleware.Guard) {
+	t.Helper()
+	i := newIssuer()
+	t.Cleanup(i.close)
+	v, err := middleware.ForIssuer(i.url, api)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return i, guardFor(t, v, cfg)
+}
+
+func guardFor(t testing.TB, v oauth.Verifier, cfg middleware.Config) *middleware.Guard {
+	t.Helper()
+	g, err := middleware.New(v, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+// wantStatus sends a request through h and looks at the status and whether the
+// handler ran.
+func wantStatus(t *testing.T, h http.Handler, handler *counter, r *http.Request, status int) *httptest.ResponseRecorder {
+	t.Helper()
+	before := handler.ran.Load()
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	if w.Code != status {
+		t.Errorf("status %d, want %d: %s %s", w.Code, status, w.Header()["Www-Authenticate"], w.Body)
+	}
+	if ran := handler.ran.Load() != before; ran != (status == http.StatusOK) {
+		t.Errorf("status %d, and the handler ran: %v", w.Code, ran)
+	}
+	return w
+}
+
+// get returns a request with the given Authorization header.
+func get(authorization string) *http.Request {
+	r := httptest.NewRequest("GET", "/notes", nil)
+	if authorization != "" {
+		r.Header.Set("Authorization", authorization)
+	}
+	return r
 }

@@ -1,0 +1,190 @@
+package middleware
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+
+	"github.com/lettergate/lettergate/oauth"
+)
+
+// Config says what all routes of a [Guard] have in common. The zero value is
+// complete and the strictest: it is what [Require] uses.
+type Config struct {
+	// Implies says whether a token that has the scope granted may do what wanted
+	// stands for, where the two are not the same name: "notes" for "notes:read".
+	// Default no scope implies another. It is called by many goroutines.
+	Implies func(granted, wanted string) bool
+
+	// Preflight answers CORS preflights (OPTIONS with Origin and
+	// Access-Control-Request-Method), which browsers send without a token. It is
+	// the program's CORS layer around a handler that does nothing; a protected
+	// handler never runs for a preflight. Default they are refused like any request
+	// without a token, which is right when the CORS layer is around the guard.
+	Preflight http.Handler
+
+	// IdentityHeaders are the request headers that are taken away before the handler
+	// runs, because a client can write a name into them: exact names, or the
+	// beginning of names and "*". Nil means those of [IdentityHeaders]; an empty list
+	// keeps all headers.
+	IdentityHeaders []string
+
+	// Refuse writes the answer to a request that does not reach its handler. Default
+	// [Refusal.Write], the answer of RFC 6750.
+	Refuse func(http.ResponseWriter, *http.Request, *Refusal)
+
+	// OnRefusal hears of each refusal before it is answered, to count them for
+	// example. The request still has its token: do not log its headers.
+	OnRefusal func(*http.Request, *Refusal)
+
+	// Logger hears why each request was refused, at Debug, and of defects such as a
+	// verifier that panics, at Error. It never gets a token. Default slog.Default().
+	Logger *slog.Logger
+}
+
+// A Guard protects the routes of one service with one verifier. It cannot be
+// changed after it was made and is safe for concurrent use.
+type Guard struct {
+	verifier oauth.Verifier
+	cfg      Config
+	strip    headerPatterns
+	answers  commonAnswers
+}
+
+// New returns a guard that accepts the tokens that v accepts, or an error that says
+// which setting is wrong. It starts nothing and asks nobody.
+func New(v oauth.Verifier, cfg Config) (*Guard, error) {
+	if v == nil {
+		return nil, errors.New("middleware: a guard needs a verifier")
+	}
+	g := &Guard{verifier: v, cfg: cfg}
+	if g.cfg.Logger == nil {
+		g.cfg.Logger = slog.Default()
+	}
+	if g.cfg.Refuse == nil {
+		g.cfg.Refuse = writeRefusal
+	}
+	headers := cfg.IdentityHeaders
+	if headers == nil {
+		headers = IdentityHeaders()
+	}
+	var err error
+	if g.strip, err = newHeaderPatterns(headers); err != nil {
+		return nil, err
+	}
+	g.answers = g.newAnswers()
+	return g, nil
+}
+
+// Require protects a handler like the function of this name, with the settings of
+// the guard.
+func (g *Guard) Require(scopes ...string) func(http.Handler) http.Handler {
+	p, err := g.compile(Route{Scopes: scopes})
+	if err != nil {
+		panic("middleware.Require: " + err.Error())
+	}
+	return p.protect
+}
+
+// Protect protects a handler: it runs only for a request with a token that has all
+// that route asks for. Without that the request is answered here, as [Require]
+// lists it and each field of [Route] adds.
+//
+// A route that cannot be is a mistake in the program, and Protect panics, as
+// [http.ServeMux.Handle] does for a bad pattern.
+func (g *Guard) Protect(route Route) func(http.Handler) http.Handler {
+	p, err := g.compile(route)
+	if err != nil {
+		panic("middleware.Protect: " + err.Error())
+	}
+	return p.protect
+}
+
+// Admit is Protect for frameworks whose handlers are no [http.Handler]. The function
+// that it returns decides about a request: it returns the request that the handler
+// is to see, or the refusal that the client is to get instead. It answers no
+// preflights and writes nothing. Like Protect it panics for a route that cannot be.
+func (g *Guard) Admit(route Route) func(*http.Request) (*http.Request, *Refusal) {
+	p, err := g.compile(route)
+	if err != nil {
+		panic("middleware.Admit: " + err.Error())
+	}
+	return func(r *http.Request) (*http.Request, *Refusal) {
+		admitted, _, refused := p.admit(r)
+		if refused != nil {
+			refused = g.report(r, refused)
+		}
+		return admitted, refused
+	}
+}
+
+// protect is the middleware of one route.
+func (p *policy) protect(next http.Handler) http.Handler {
+	g := p.guard
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if g.cfg.Preflight != nil && isPreflight(r) {
+			g.cfg.Preflight.ServeHTTP(w, r)
+			return
+		}
+		admitted, header, refused := p.admit(r)
+		if refused != nil {
+			g.cfg.Refuse(w, r, g.report(r, refused))
+			return
+		}
+		for name, value := range header {
+			w.Header()[name] = value
+		}
+		next.ServeHTTP(w, admitted)
+	})
+}
+
+// isPreflight says whether r is what a browser sends before a request to another
+// origin (Fetch standard, section 4.8). It carries no credentials.
+func isPreflight(r *http.Request) bool {
+	return r.Method == http.MethodOptions && r.Header.Get("Origin") != "" && r.Header.Get("Access-Control-Request-Method") != ""
+}
+
+// report tells the logger and the hook about a refusal, and returns what the client
+// gets: the same, unless the hook panics.
+func (g *Guard) report(r *http.Request, refused *Refusal) (answered *Refusal) {
+	answered = refused
+	defer func() {
+		if defect := recover(); defect != nil {
+			answered = g.answers.broken.because(panicked(defect))
+			g.log(r, answered)
+		}
+	}()
+	g.log(r, refused)
+	if g.cfg.OnRefusal != nil {
+		g.cfg.OnRefusal(r, refused)
+	}
+	return refused
+}
+
+func (g *Guard) log(r *http.Request, refused *Refusal) {
+	level := slog.LevelDebug
+	if refused.Status == http.StatusInternalServerError {
+		level = slog.LevelError
+	}
+	if !g.cfg.Logger.Enabled(r.Context(), level) {
+		return
+	}
+	code := ""
+	if refused.Error != nil {
+		code = refused.Error.Code
+	}
+	// The path alone: a query may hold a token that was sent the wrong way.
+	g.cfg.Logger.Log(r.Context(), level, "request refused", "method", r.Method, "path", r.URL.Path,
+		"status", refused.Status, "error", code, "cause", refused.Cause)
+}
+
+// ask calls the verifier. Its panics are caught by admit.
+func (g *Guard) ask(ctx context.Context, token string) (*oauth.AccessToken, error) {
+	claims, err := g.verifier.Verify(ctx, token)
+	if err == nil && claims == nil {
+		err = fmt.Errorf("the verifier %T returned neither claims nor an error", g.verifier)
+	}
+	return claims, err
+}
