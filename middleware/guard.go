@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"time"
 
 	"github.com/lettergate/lettergate/oauth"
 )
@@ -42,6 +43,9 @@ type Config struct {
 	// Logger hears why each request was refused, at Debug, and of defects such as a
 	// verifier that panics, at Error. It never gets a token. Default slog.Default().
 	Logger *slog.Logger
+
+	// Now is the clock, for the age of a sign-in. Default time.Now.
+	Now func() time.Time
 }
 
 // A Guard protects the routes of one service with one verifier. It cannot be
@@ -62,6 +66,9 @@ func New(v oauth.Verifier, cfg Config) (*Guard, error) {
 	g := &Guard{verifier: v, cfg: cfg}
 	if g.cfg.Logger == nil {
 		g.cfg.Logger = slog.Default()
+	}
+	if g.cfg.Now == nil {
+		g.cfg.Now = time.Now
 	}
 	if g.cfg.Refuse == nil {
 		g.cfg.Refuse = writeRefusal

@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/lettergate/lettergate/middleware"
 	"github.com/lettergate/lettergate/oauth"
@@ -419,6 +420,7 @@ func TestProtectPanicsOnMistakes(t *testing.T) {
 	_, g := newGuard(t, middleware.Config{})
 	for name, route := range map[string]middleware.Route{
 		"scope": {Scopes: []string{"a b"}}, "any scope": {AnyScope: []string{""}}, "audience": {Audiences: []string{""}},
+		"acr": {ACR: []string{"a b"}}, "empty acr": {ACR: []string{""}}, "negative age": {MaxAge: -1}, "age of half a second": {MaxAge: 500 * time.Millisecond},
 	} {
 		for want, mistake := range map[string]func(){
 			"middleware.Protect: ": func() { g.Protect(route) }, "middleware.Admit: ": func() { g.Admit(route) },

@@ -8,6 +8,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/lettergate/lettergate/oauth"
 )
@@ -24,6 +25,13 @@ type Route struct {
 	// carry, on top of what the verifier asks for. Without: 401 invalid_token. Empty
 	// leaves it to the verifier.
 	Audiences []string
+	// ACR are the classes of sign-in that will do (RFC 9470), one of which the token
+	// has to name. Without: 401 insufficient_user_authentication. Empty asks for none.
+	ACR []string
+	// MaxAge is how long ago the sign-in may be, in whole seconds. A token that does
+	// not say when it was (auth_time) counts as too old: 401
+	// insufficient_user_authentication. Zero asks for none.
+	MaxAge time.Duration
 	// Check judges what the token claims in other ways, such as roles. An
 	// [*oauth.Error] is answered as it is, [oauth.ErrInvalidToken] and
 	// [oauth.ErrUnavailable] like those of the verifier, and any other error with 403
@@ -40,6 +48,7 @@ type policy struct {
 	guard     *Guard
 	route     Route
 	forbidden answerByScheme
+	weak      answerByScheme
 }
 
 // compile checks a route and prepares its answers.
@@ -47,6 +56,7 @@ func (g *Guard) compile(route Route) (*policy, error) {
 	route.Scopes = slices.Clone(route.Scopes)
 	route.AnyScope = slices.Clone(route.AnyScope)
 	route.Audiences = slices.Clone(route.Audiences)
+	route.ACR = slices.Clone(route.ACR)
 	for _, name := range slices.Concat(route.Scopes, route.AnyScope) {
 		if !oauth.ValidScopeName(name) {
 			return nil, fmt.Errorf("%q is not one scope name: it is empty or has a space, a quote, a backslash or a character outside ASCII", name)
@@ -55,13 +65,21 @@ func (g *Guard) compile(route Route) (*policy, error) {
 	if slices.Contains(route.Audiences, "") {
 		return nil, errors.New("an audience is empty")
 	}
+	for _, class := range route.ACR {
+		if !oauth.ValidScopeName(class) { // acr_values is a list of the same form
+			return nil, fmt.Errorf("%q is not one acr: it is empty or has a space, a quote, a backslash or a character outside ASCII", class)
+		}
+	}
+	if route.MaxAge < 0 || route.MaxAge%time.Second != 0 {
+		return nil, fmt.Errorf("MaxAge %v is not whole seconds, zero or more", route.MaxAge)
+	}
 	named := route.Scopes
 	if len(route.AnyScope) > 0 && !slices.Contains(named, route.AnyScope[0]) {
 		named = append(slices.Clip(named), route.AnyScope[0])
 	}
-	return &policy{guard: g, route: route, forbidden: g.byScheme(
-		oauth.NewError(oauth.CodeInsufficientScope, "The access token does not have the scopes that this needs."),
-		"scope", strings.Join(named, " "))}, nil
+	forbidden := g.byScheme(oauth.NewError(oauth.CodeInsufficientScope, "The access token does not have the scopes that this needs."),
+		"scope", strings.Join(named, " "))
+	return &policy{guard: g, route: route, forbidden: forbidden, weak: g.stepUp(route)}, nil
 }
 
 // admit decides about a request. It returns the request for the handler and headers
@@ -102,6 +120,9 @@ func (p *policy) judge(ctx context.Context, token *oauth.AccessToken, used schem
 	}
 	if missing := p.missingScope(token.Scopes()); missing != "" {
 		return p.forbidden[used].because(errors.New("the token lacks the scope " + missing))
+	}
+	if err := p.weakSignIn(token); err != nil {
+		return p.weak[used].because(err)
 	}
 	if p.route.Check != nil {
 		if err := p.route.Check(ctx, token); err != nil {
