@@ -7,9 +7,10 @@ import (
 )
 
 // challenges returns the values of WWW-Authenticate for a request that used a
-// scheme, with names and values of parameters.
+// scheme, with names and values of parameters. Each names the service's metadata (RFC
+// 9728 section 5.1).
 func (g *Guard) challenges(used scheme, params ...string) []string {
-	return []string{challenge(used.String(), params...)}
+	return []string{challenge(used.String(), append(params, "resource_metadata", g.metadata.url)...)}
 }
 
 // challenge writes one challenge (RFC 9110 section 11.6.1) with parameters given as

@@ -14,6 +14,12 @@ import (
 // Config says what all routes of a [Guard] have in common. The zero value is
 // complete and the strictest: it is what [Require] uses.
 type Config struct {
+	// Metadata says what the service is (RFC 9728). With Metadata.Resource set, each
+	// challenge names the document that [Guard.Metadata] serves, from which a client
+	// learns where to get a token. New fills in what it knows itself: how tokens are
+	// sent and bound. Default there is no document.
+	Metadata oauth.ResourceMetadata
+
 	// Implies says whether a token that has the scope granted may do what wanted
 	// stands for, where the two are not the same name: "notes" for "notes:read".
 	// Default no scope implies another. It is called by many goroutines.
@@ -54,6 +60,7 @@ type Guard struct {
 	verifier oauth.Verifier
 	cfg      Config
 	strip    headerPatterns
+	metadata document
 	answers  commonAnswers
 }
 
@@ -79,6 +86,9 @@ func New(v oauth.Verifier, cfg Config) (*Guard, error) {
 	}
 	var err error
 	if g.strip, err = newHeaderPatterns(headers); err != nil {
+		return nil, err
+	}
+	if g.metadata, err = g.newDocument(); err != nil {
 		return nil, err
 	}
 	g.answers = g.newAnswers()

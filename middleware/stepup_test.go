@@ -13,7 +13,9 @@ import (
 func TestStepUp(t *testing.T) {
 	now := time.Now()
 	i, g := newGuard(t, middleware.Config{Now: func() time.Time { return now }})
-	ago := func(d time.Duration) map[string]any { return map[string]any{"auth_time": now.Add(-d).Unix(), "acr": "phr"} }
+	ago := func(d time.Duration) map[string]any {
+		return map[string]any{"auth_time": now.Add(-d).Unix(), "acr": "phr"}
+	}
 	handler := new(counter)
 	for _, c := range []struct {
 		name      string
