@@ -2,6 +2,7 @@ package middleware
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -19,6 +20,23 @@ type Config struct {
 	// learns where to get a token. New fills in what it knows itself: how tokens are
 	// sent and bound. Default there is no document.
 	Metadata oauth.ResourceMetadata
+
+	// DPoP accepts tokens that are bound to a key by DPoP (RFC 9449), and says which
+	// proofs of that key are good; &oauth.DPoPConfig{} is ready for use. Default such
+	// tokens are refused, with whatever scheme they are sent.
+	DPoP *oauth.DPoPConfig
+	// BaseURLs are those under which clients reach the service, for what a DPoP proof
+	// says about the request's URL: the path that the client sent is put behind
+	// them. A request's Host header means nothing here. Default the origin of
+	// Metadata.Resource; one of the two is required with DPoP.
+	BaseURLs []string
+	// ClientCertificate accepts tokens that are bound to a TLS certificate (RFC 8705
+	// section 3), and says which certificate the client has proven to hold on the
+	// connection of the request: [PeerCertificate] where TLS ends in this process.
+	// Default such tokens are refused.
+	ClientCertificate func(*http.Request) *x509.Certificate
+	// BoundOnly refuses tokens that are bound to nothing.
+	BoundOnly bool
 
 	// Implies says whether a token that has the scope granted may do what wanted
 	// stands for, where the two are not the same name: "notes" for "notes:read".
@@ -58,7 +76,10 @@ type Config struct {
 // changed after it was made and is safe for concurrent use.
 type Guard struct {
 	verifier oauth.Verifier
+	bound    oauth.BoundVerifier // nil when no bound token is accepted
 	cfg      Config
+	proofs   *oauth.DPoPVerifier // nil without DPoP
+	bases    []string            // of DPoP, without a slash at the end
 	strip    headerPatterns
 	metadata document
 	answers  commonAnswers
@@ -86,6 +107,9 @@ func New(v oauth.Verifier, cfg Config) (*Guard, error) {
 	}
 	var err error
 	if g.strip, err = newHeaderPatterns(headers); err != nil {
+		return nil, err
+	}
+	if err := g.acceptBound(); err != nil {
 		return nil, err
 	}
 	if g.metadata, err = g.newDocument(); err != nil {
@@ -163,8 +187,8 @@ func isPreflight(r *http.Request) bool {
 	return r.Method == http.MethodOptions && r.Header.Get("Origin") != "" && r.Header.Get("Access-Control-Request-Method") != ""
 }
 
-// report tells the logger and the hook about a refusal, and returns what the client
-// gets: the same, unless the hook panics.
+// report completes a refusal, tells the logger and the hook about it, and returns what
+// the client gets: the same, unless the hook panics.
 func (g *Guard) report(r *http.Request, refused *Refusal) (answered *Refusal) {
 	answered = refused
 	defer func() {
@@ -173,6 +197,9 @@ func (g *Guard) report(r *http.Request, refused *Refusal) (answered *Refusal) {
 			g.log(r, answered)
 		}
 	}()
+	if refused.Status == http.StatusUnauthorized && g.proofs != nil {
+		refused.Nonce = g.proofs.Nonce()
+	}
 	g.log(r, refused)
 	if g.cfg.OnRefusal != nil {
 		g.cfg.OnRefusal(r, refused)
@@ -199,7 +226,11 @@ func (g *Guard) log(r *http.Request, refused *Refusal) {
 
 // ask calls the verifier. Its panics are caught by admit.
 func (g *Guard) ask(ctx context.Context, token string) (*oauth.AccessToken, error) {
-	claims, err := g.verifier.Verify(ctx, token)
+	verify := g.verifier.Verify
+	if g.bound != nil {
+		verify = g.bound.VerifyBound
+	}
+	claims, err := verify(ctx, token)
 	if err == nil && claims == nil {
 		err = fmt.Errorf("the verifier %T returned neither claims nor an error", g.verifier)
 	}

@@ -41,6 +41,11 @@ func (g *Guard) newDocument() (document, error) {
 		}
 	}
 	m.BearerMethodsSupported = []string{"header"}
+	m.CertificateBoundTokens = g.cfg.ClientCertificate != nil
+	if g.proofs != nil {
+		m.DPoPAlgorithms = g.proofs.Algorithms()
+		m.DPoPRequired = !g.acceptsBearer()
+	}
 	body, err := json.Marshal(m)
 	if err != nil {
 		return document{}, fmt.Errorf("middleware: Metadata: %w", err)

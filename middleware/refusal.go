@@ -25,13 +25,15 @@ type Refusal struct {
 	// Challenges are the values of WWW-Authenticate, one for each scheme. None where
 	// nothing is wrong with the client's credentials.
 	Challenges []string
+	// Nonce is the value of DPoP-Nonce, for the client's next proof, or "".
+	Nonce string
 	// Cause is why, for logs. It is not for the client and never holds a token.
 	Cause error
 
 	body []byte
 }
 
-// WriteHeaders sets the headers that belong to the refusal: the challenges,
+// WriteHeaders sets the headers that belong to the refusal: the challenges, the nonce,
 // Cache-Control, and Retry-After for a 503. Whoever writes a body of their own calls
 // it before.
 func (f *Refusal) WriteHeaders(w http.ResponseWriter) {
@@ -39,6 +41,9 @@ func (f *Refusal) WriteHeaders(w http.ResponseWriter) {
 	header.Set("Cache-Control", "no-store")
 	if len(f.Challenges) > 0 {
 		header["Www-Authenticate"] = slices.Clone(f.Challenges)
+	}
+	if f.Nonce != "" {
+		header["Dpop-Nonce"] = []string{f.Nonce}
 	}
 	if f.Status == http.StatusServiceUnavailable {
 		header.Set("Retry-After", retryAfter)
@@ -77,27 +82,43 @@ type answerByScheme [schemes]*answer
 
 // commonAnswers are those that are the same on all routes of a guard.
 type commonAnswers struct {
-	noToken, malformed, unavailable, broken *answer
+	noToken, unavailable, broken *answer
+	invalidProof, useNonce       *answer // with DPoP only
 
-	invalidToken, denied answerByScheme
+	malformed, invalidToken, denied answerByScheme
 }
 
 func (g *Guard) newAnswers() commonAnswers {
-	return commonAnswers{
+	answers := commonAnswers{
 		// RFC 6750 section 3.1: a client that sent no token is not told about an
 		// error, in the body neither.
-		noToken:      &answer{Refusal{Status: http.StatusUnauthorized, Challenges: g.challenges(bearer)}},
-		malformed:    g.newAnswer(bearer, oauth.NewError(oauth.CodeInvalidRequest, "The access token must be sent once, as Authorization: Bearer and the token.")),
+		noToken:      &answer{Refusal{Status: http.StatusUnauthorized, Challenges: g.offers()}},
+		malformed:    g.byScheme(oauth.NewError(oauth.CodeInvalidRequest, "The access token must be sent once, as Authorization: Bearer and the token.")),
 		unavailable:  g.newAnswer(bearer, oauth.NewError(oauth.CodeTemporarilyUnavailable, "Access tokens cannot be verified at the moment.")),
 		broken:       g.newAnswer(bearer, oauth.NewError(oauth.CodeServerError, "The access token could not be verified.")),
 		invalidToken: g.byScheme(oauth.NewError(oauth.CodeInvalidToken, "The access token is expired, revoked, malformed or not meant for this service.")),
 		denied:       g.byScheme(oauth.NewError(oauth.CodeAccessDenied, "The access token does not allow this.")),
 	}
+	// A token that does not do as a bearer token may do with a proof.
+	invalid := &answers.invalidToken[bearer].refusal
+	invalid.Challenges = g.offers("error", invalid.Error.Code, "error_description", invalid.Error.Description)
+	if g.proofs != nil {
+		answers.malformed[dpop] = g.newAnswer(dpop, oauth.NewError(oauth.CodeInvalidRequest, "The access token must be sent once, as Authorization: DPoP and the token."))
+		// At the token endpoint these are 400, here they are about credentials.
+		answers.invalidProof = g.newAnswer(dpop, &oauth.Error{Code: oauth.CodeInvalidDPoPProof, Status: http.StatusUnauthorized,
+			Description: "The DPoP proof is missing, malformed, too old, used before or not for this request and token."})
+		answers.useNonce = g.newAnswer(dpop, &oauth.Error{Code: oauth.CodeUseDPoPNonce, Status: http.StatusUnauthorized,
+			Description: "The DPoP proof needs the nonce that is in DPoP-Nonce."})
+	}
+	return answers
 }
 
 func (g *Guard) byScheme(e *oauth.Error, params ...string) answerByScheme {
 	var answers answerByScheme
 	for s := range schemes {
+		if s == dpop && g.proofs == nil {
+			continue
+		}
 		answers[s] = g.newAnswer(s, e, params...)
 	}
 	return answers

@@ -103,13 +103,14 @@ func (p *policy) admit(r *http.Request) (admitted *http.Request, header http.Hea
 	if err != nil {
 		return nil, nil, g.refusalFor(err, sent.scheme)
 	}
-	if token.Confirmation() != (oauth.Confirmation{}) {
-		return nil, nil, g.answers.invalidToken[sent.scheme].because(errors.New("the token is bound to a key by cnf and came without proof"))
+	header, refused = g.proven(r, sent, token)
+	if refused != nil {
+		return nil, nil, refused
 	}
 	if refused := p.judge(r.Context(), token, sent.scheme); refused != nil {
 		return nil, nil, refused
 	}
-	return g.pass(r, token), nil, nil
+	return g.pass(r, token), header, nil
 }
 
 // judge compares a good token with what the route asks for.
