@@ -27,6 +27,10 @@ type Metadata struct {
 	Issuer string `json:"issuer"`
 	// JWKSURI is where its public keys are. Empty when it has none to show.
 	JWKSURI string `json:"jwks_uri,omitempty"`
+	// IntrospectionEndpoint is where services ask about tokens. One that is no https
+	// URL (or http on a loopback host, of an http issuer) is left empty, as one that is
+	// missing: whoever needs only the keys is not to suffer from it.
+	IntrospectionEndpoint string `json:"introspection_endpoint,omitempty"`
 }
 
 // FetchMetadata reads the metadata of issuer, which is an https URL or an http
@@ -86,6 +90,9 @@ func readMetadata(ctx context.Context, client *http.Client, address, issuer stri
 		if keys.Scheme == "http" && strings.HasPrefix(address, "https:") {
 			return Metadata{}, fmt.Errorf("%s: jwks_uri is http, from an https issuer", address)
 		}
+	}
+	if u, err := parseEndpoint(m.IntrospectionEndpoint, false); err != nil || u.Scheme == "http" && strings.HasPrefix(address, "https:") {
+		m.IntrospectionEndpoint = ""
 	}
 	return m, nil
 }
