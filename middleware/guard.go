@@ -38,6 +38,10 @@ type Config struct {
 	// BoundOnly refuses tokens that are bound to nothing.
 	BoundOnly bool
 
+	// Introspector is asked about tokens on routes that want that. Default the verifier
+	// itself, where it is one.
+	Introspector Introspector
+
 	// Implies says whether a token that has the scope granted may do what wanted
 	// stands for, where the two are not the same name: "notes" for "notes:read".
 	// Default no scope implies another. It is called by many goroutines.
@@ -78,6 +82,9 @@ type Guard struct {
 	verifier oauth.Verifier
 	bound    oauth.BoundVerifier // nil when no bound token is accepted
 	cfg      Config
+
+	introspector Introspector
+
 	proofs   *oauth.DPoPVerifier // nil without DPoP
 	bases    []string            // of DPoP, without a slash at the end
 	strip    headerPatterns
@@ -104,6 +111,9 @@ func New(v oauth.Verifier, cfg Config) (*Guard, error) {
 	headers := cfg.IdentityHeaders
 	if headers == nil {
 		headers = IdentityHeaders()
+	}
+	if g.introspector = cfg.Introspector; g.introspector == nil {
+		g.introspector, _ = v.(Introspector)
 	}
 	var err error
 	if g.strip, err = newHeaderPatterns(headers); err != nil {

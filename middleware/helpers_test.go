@@ -25,6 +25,11 @@ type issuer struct {
 	down   atomic.Bool
 	signer jose.Signer
 	close  func()
+
+	// What the introspection endpoint says, by token, and how often it was asked. Set
+	// it before a request.
+	active   map[string]map[string]any
+	answered atomic.Int64
 }
 
 func newIssuer() *issuer {
@@ -40,10 +45,23 @@ func newIssuer() *issuer {
 	i := &issuer{signer: signer}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /.well-known/openid-configuration", func(w http.ResponseWriter, r *http.Request) {
-		json.NewEncoder(w).Encode(map[string]string{"issuer": i.url, "jwks_uri": i.url + "/keys"})
+		json.NewEncoder(w).Encode(map[string]string{"issuer": i.url, "jwks_uri": i.url + "/keys", "introspection_endpoint": i.url + "/introspect"})
 	})
 	mux.HandleFunc("GET /keys", func(w http.ResponseWriter, r *http.Request) {
 		json.NewEncoder(w).Encode(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: public, KeyID: "k1", Algorithm: "EdDSA", Use: "sig"}}})
+	})
+	mux.HandleFunc("POST /introspect", func(w http.ResponseWriter, r *http.Request) {
+		i.answered.Add(1)
+		if id, secret, ok := r.BasicAuth(); !ok || id != "api" || secret != "s" {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		answer, ok := i.active[r.PostFormValue("token")]
+		if !ok {
+			answer = map[string]any{"active": false}
+		}
+		json.NewEncoder(w).Encode(answer)
 	})
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if i.down.Load() {

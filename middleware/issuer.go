@@ -26,3 +26,22 @@ func ForIssuer(issuer string, audiences ...string) (oauth.Verifier, error) {
 	}
 	return v, nil
 }
+
+// ForIssuers is ForIssuer for a service that accepts the tokens of several issuers: for
+// each one's exact name, the names of this service at it. Their keys and audiences stay
+// apart, and an issuer that is down concerns its own tokens only.
+func ForIssuers(audiences map[string][]string) (oauth.Verifier, error) {
+	verifiers := make(map[string]oauth.Verifier, len(audiences))
+	for issuer, names := range audiences {
+		v, err := ForIssuer(issuer, names...)
+		if err != nil {
+			return nil, err
+		}
+		verifiers[issuer] = v
+	}
+	all, err := oauth.NewIssuers(oauth.IssuersConfig{Verifiers: verifiers})
+	if err != nil {
+		return nil, err
+	}
+	return all, nil
+}

@@ -32,6 +32,11 @@ type Route struct {
 	// not say when it was (auth_time) counts as too old: 401
 	// insufficient_user_authentication. Zero asks for none.
 	MaxAge time.Duration
+	// Introspect asks the issuer whether the token is still good (RFC 7662), after all
+	// else, and makes do with an answer that is no older than this; [EachRequest] asks
+	// every time. It needs an Introspector. While the issuer does not answer the route
+	// is 503. Zero believes the token until it expires.
+	Introspect time.Duration
 	// Check judges what the token claims in other ways, such as roles. An
 	// [*oauth.Error] is answered as it is, [oauth.ErrInvalidToken] and
 	// [oauth.ErrUnavailable] like those of the verifier, and any other error with 403
@@ -42,6 +47,9 @@ type Route struct {
 	// finds no claims. A token that is there has to be good for the route.
 	Optional bool
 }
+
+// EachRequest as [Route.Introspect] makes do with no answer that was given before.
+const EachRequest time.Duration = -1
 
 // A policy is a route with all that can be prepared before a request comes.
 type policy struct {
@@ -72,6 +80,9 @@ func (g *Guard) compile(route Route) (*policy, error) {
 	}
 	if route.MaxAge < 0 || route.MaxAge%time.Second != 0 {
 		return nil, fmt.Errorf("MaxAge %v is not whole seconds, zero or more", route.MaxAge)
+	}
+	if route.Introspect != 0 && g.introspector == nil {
+		return nil, errors.New("a route with Introspect needs an Introspector in the guard's configuration")
 	}
 	named := route.Scopes
 	if len(route.AnyScope) > 0 && !slices.Contains(named, route.AnyScope[0]) {
@@ -109,6 +120,11 @@ func (p *policy) admit(r *http.Request) (admitted *http.Request, header http.Hea
 	}
 	if refused := p.judge(r.Context(), token, sent.scheme); refused != nil {
 		return nil, nil, refused
+	}
+	if p.route.Introspect != 0 {
+		if refused := p.stillGood(r.Context(), sent, token); refused != nil {
+			return nil, nil, refused
+		}
 	}
 	return g.pass(r, token), header, nil
 }
