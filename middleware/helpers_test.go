@@ -22,6 +22,7 @@ const api = "https://api.example"
 // set, and tokens on request. It answers 503 while it is down.
 type issuer struct {
 	url    string
+	keys   jose.JSONWebKeySet
 	down   atomic.Bool
 	signer jose.Signer
 	close  func()
@@ -42,13 +43,13 @@ func newIssuer() *issuer {
 	if err != nil {
 		panic(err)
 	}
-	i := &issuer{signer: signer}
+	i := &issuer{signer: signer, keys: jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: public, KeyID: "k1", Algorithm: "EdDSA", Use: "sig"}}}}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /.well-known/openid-configuration", func(w http.ResponseWriter, r *http.Request) {
 		json.NewEncoder(w).Encode(map[string]string{"issuer": i.url, "jwks_uri": i.url + "/keys", "introspection_endpoint": i.url + "/introspect"})
 	})
 	mux.HandleFunc("GET /keys", func(w http.ResponseWriter, r *http.Request) {
-		json.NewEncoder(w).Encode(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: public, KeyID: "k1", Algorithm: "EdDSA", Use: "sig"}}})
+		json.NewEncoder(w).Encode(i.keys)
 	})
 	mux.HandleFunc("POST /introspect", func(w http.ResponseWriter, r *http.Request) {
 		i.answered.Add(1)
