@@ -22,25 +22,26 @@ func IdentityHeaders() []string {
 // headerPatterns find headers by name. Case does not count, and neither does the
 // difference of "-" and "_", which is lost on the way into CGI and its descendants.
 type headerPatterns struct {
-	exact    map[string]bool
-	prefixes []string
+	patterns []headerPattern
 	first    [256]bool // the first byte of any pattern: most headers end here
 }
 
+type headerPattern struct {
+	name   string // folded
+	prefix bool
+}
+
 func newHeaderPatterns(patterns []string) (headerPatterns, error) {
-	h := headerPatterns{exact: make(map[string]bool)}
+	var h headerPatterns
 	for _, p := range patterns {
-		name, prefix := strings.CutSuffix(foldHeader(p), "*")
+		name, prefix := strings.CutSuffix(strings.Map(foldRune, p), "*")
 		if name == "" || strings.ContainsFunc(name, notInHeaderName) {
 			return headerPatterns{}, fmt.Errorf("middleware: identity header %q is not the name of a header, or the beginning of one and *", p)
 		}
-		if prefix {
-			h.prefixes = append(h.prefixes, name)
-		} else {
-			h.exact[name] = true
-		}
-		h.first[name[0]] = true
-		h.first[name[0]&^0x20] = true // and in upper case; other bytes only cost a look
+		h.patterns = append(h.patterns, headerPattern{name, prefix})
+	}
+	for c := range 256 {
+		h.first[c] = slices.ContainsFunc(h.patterns, func(p headerPattern) bool { return p.name[0] == foldByte(byte(c)) })
 	}
 	return h, nil
 }
@@ -49,14 +50,38 @@ func notInHeaderName(r rune) bool {
 	return (r < 'a' || r > 'z') && (r < '0' || r > '9') && !strings.ContainsRune("!#$%&'+-.^`|~", r)
 }
 
-func foldHeader(name string) string { return strings.ReplaceAll(strings.ToLower(name), "_", "-") }
+func foldByte(c byte) byte {
+	switch {
+	case c >= 'A' && c <= 'Z':
+		return c | 0x20
+	case c == '_':
+		return '-'
+	}
+	return c
+}
 
+func foldRune(r rune) rune {
+	if r < 0x80 {
+		return rune(foldByte(byte(r)))
+	}
+	return r
+}
+
+// match is on the way of every request, so it makes no copy of name.
 func (h *headerPatterns) match(name string) bool {
-	if name == "" || !h.first[name[0]] {
+	return name != "" && h.first[name[0]] && slices.ContainsFunc(h.patterns, func(p headerPattern) bool { return p.match(name) })
+}
+
+func (p headerPattern) match(name string) bool {
+	if len(name) < len(p.name) || !p.prefix && len(name) > len(p.name) {
 		return false
 	}
-	name = foldHeader(name)
-	return h.exact[name] || slices.ContainsFunc(h.prefixes, func(p string) bool { return strings.HasPrefix(name, p) })
+	for i := range len(p.name) {
+		if foldByte(name[i]) != p.name[i] {
+			return false
+		}
+	}
+	return true
 }
 
 func (h *headerPatterns) any(header http.Header) bool {
