@@ -32,25 +32,32 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
+	guard, err := middleware.New(verifier, middleware.Config{
+		Metadata: oauth.ResourceMetadata{Resource: *audience, AuthorizationServers: []string{*issuer}},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
 	listener, err := net.Listen("tcp", *addr)
 	if err != nil {
 		log.Fatal(err)
 	}
 	fmt.Printf("http://%s accepts tokens of %s\n", listener.Addr(), *issuer)
 	server := &http.Server{
-		Handler: routes(verifier), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
+		Handler: routes(guard), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
 		WriteTimeout: 15 * time.Second, IdleTimeout: time.Minute,
 	}
 	log.Fatal(server.Serve(listener))
 }
 
 // routes says for each route which scope it takes.
-func routes(verifier oauth.Verifier) http.Handler {
+func routes(guard *middleware.Guard) http.Handler {
 	protect := func(handle http.HandlerFunc, scopes ...string) http.Handler {
-		return middleware.Require(verifier, scopes...)(handle)
+		return guard.Require(scopes...)(handle)
 	}
 	router := mux.NewRouter()
 	router.HandleFunc("/healthz", healthz).Methods(http.MethodGet)
+	router.Handle(guard.Metadata())                           // named in every challenge: clients learn where to get a token
 	router.Handle("/me", protect(me)).Methods(http.MethodGet) // any good token
 	router.Handle("/reports/{name}", protect(readReport, "reports:read")).Methods(http.MethodGet)
 	router.Handle("/reports/{name}", protect(deleteReport, "reports:read", "reports:write")).Methods(http.MethodDelete)

@@ -46,7 +46,7 @@ func TestService(t *testing.T) {
 		{"any good token", "GET", "/me", reader, 200, ""},
 		{"the scope", "GET", "/reports/may", reader, 200, ""},
 		{"both scopes", "DELETE", "/reports/may", writer, 204, ""},
-		{"no token", "GET", "/reports/may", "", 401, `Bearer`},
+		{"no token", "GET", "/reports/may", "", 401, `Bearer resource_metadata="https://reports.example/.well-known/oauth-protected-resource"`},
 		{"a forged token", "GET", "/reports/may", reader[:len(reader)-6] + "AAAAAA", 401, `error="invalid_token"`},
 		{"a token for another service", "GET", "/reports/may", stranger, 401, `error="invalid_token"`},
 		{"one scope too few", "DELETE", "/reports/may", reader, 403, `error="insufficient_scope"`},
