@@ -107,6 +107,30 @@ func TestRS19_TheAnswerTakesAway(t *testing.T) {
 	}
 }
 
+// An introspection endpoint of somebody else, of which nothing but the address is known.
+func TestRS19_AnotherIssuersAnswer(t *testing.T) {
+	i, other := newIssuer(), newIssuer()
+	defer i.close()
+	defer other.close()
+	v, err := middleware.ForIssuer(i.url, api)
+	if err != nil {
+		t.Fatal(err)
+	}
+	elsewhere, err := oauth.NewIntrospectionVerifier(oauth.IntrospectionConfig{
+		Endpoint: other.url + "/introspect", ClientID: "api", ClientSecret: "s", Audiences: []string{api},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	handler := new(counter)
+	route := guardFor(t, v, middleware.Config{Introspector: elsewhere}).Protect(middleware.Route{Introspect: middleware.EachRequest})(handler)
+	token := i.token("", nil)
+	for iss, status := range map[string]int{i.url: 200, other.url: 401} {
+		other.active = map[string]map[string]any{token: {"active": true, "aud": api, "iss": iss}}
+		wantStatus(t, route, handler, get("Bearer "+token), status)
+	}
+}
+
 func TestRS20_IssuerDoesNotAnswer(t *testing.T) {
 	i, g := newAskingGuard(t, nil)
 	handler := new(counter)

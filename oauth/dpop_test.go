@@ -191,6 +191,7 @@ func TestRS23_Header(t *testing.T) {
 		p.request.Proof = raw + " "
 		wantNoProof(t, v, p, oauth.ErrInvalidProof)
 	}
+	wantNoProof(t, v, goodProof.with(key, "jti", "long", "x", strings.Repeat("x", 8<<10)), oauth.ErrInvalidProof)
 	twice := goodProof.with(key).build(t)
 	p := goodProof
 	p.request.Proof = twice.Proof + ", " + twice.Proof

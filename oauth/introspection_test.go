@@ -203,6 +203,7 @@ func TestRS20_Answers(t *testing.T) {
 		"no type":               {says(200, "", `{"active":true,"aud":"https://api.example"}`), oauth.ErrUnavailable},
 		"not UTF-8":             {says(200, "application/json", "{\"active\":true,\"aud\":\"https://api.example\",\"x\":\"\xff\"}"), oauth.ErrUnavailable},
 		"huge":                  {says(200, "application/json", `{"active":true,"aud":"https://api.example","x":"`+strings.Repeat("x", 64<<10)+`"}`), oauth.ErrUnavailable},
+		"huge, of spaces":       {says(200, "application/json", `{"active":true,"aud":"https://api.example"}`+strings.Repeat(" ", 64<<10)), oauth.ErrUnavailable},
 		"endless":               {endless, oauth.ErrUnavailable},
 		"cut off":               {cutOff, oauth.ErrUnavailable},
 		"204":                   {says(204, "application/json", ``), oauth.ErrUnavailable},
@@ -258,7 +259,10 @@ type brokenReader struct{}
 
 func (brokenReader) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
 
-func redirect(*http.Request) (*http.Response, error) {
+func redirect(r *http.Request) (*http.Response, error) {
+	if r.URL.Host == "evil.example" {
+		return says(200, "application/json", `{"active":true,"aud":"https://api.example"}`)(r)
+	}
 	return &http.Response{StatusCode: 307, Header: http.Header{"Location": {"https://evil.example/"}}, Body: http.NoBody}, nil
 }
 
