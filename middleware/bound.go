@@ -15,8 +15,8 @@ import (
 
 // PeerCertificate returns the certificate with which the client opened the TLS
 // connection, or nil. It is a [Config.ClientCertificate] for servers that ask for
-// client certificates themselves. They need not verify who issued it: a token that is
-// bound to a certificate is bound to its key (RFC 8705 section 6.2).
+// client certificates themselves. They need not verify who issued it: what counts is
+// that the client has its key (RFC 8705 section 6.2).
 func PeerCertificate(r *http.Request) *x509.Certificate {
 	if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
 		return nil
@@ -148,10 +148,10 @@ func sentPath(r *http.Request) string {
 	if path == "" { // not from a server
 		path = r.URL.EscapedPath()
 	}
+	path, _, _ = strings.Cut(path, "?")
 	if _, rest, ok := strings.Cut(path, "://"); ok && !strings.HasPrefix(path, "/") { // absolute-form
 		_, path, _ = strings.Cut(rest, "/")
 		path = "/" + path
 	}
-	path, _, _ = strings.Cut(path, "?")
 	return strings.ReplaceAll(path, "#", "%23") // a request line has no fragment
 }

@@ -189,24 +189,38 @@ func (v *IntrospectionVerifier) ask(q *question, digest tokenDigest, token strin
 	defer func() { <-v.queue }()
 	ctx, cancel := context.WithTimeout(context.Background(), introspectionTimeout)
 	defer cancel()
-	body, err := v.post(ctx, token)
-	if err != nil {
-		err = fmt.Errorf("%w: introspection: %w", ErrUnavailable, err)
-	}
-	var t *AccessToken
-	if err == nil {
-		t, err = v.judge(body)
-	}
+	t, size, err := v.answer(ctx, token)
 	v.note(err)
-	v.settle(q, digest, t, len(body), err)
+	v.settle(q, digest, t, size, err)
 }
 
-// note logs that the issuer stops answering, and that it answers again.
+// answer returns what the issuer says about a token, and how long the answer was. A
+// panic, of a transport for example, is an error like any other: this goroutine is not
+// a handler's.
+func (v *IntrospectionVerifier) answer(ctx context.Context, token string) (t *AccessToken, size int, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			t, err = nil, fmt.Errorf("%w: introspection: panic: %v\n%s", ErrUnavailable, p, debug.Stack())
+		}
+	}()
+	body, err := v.post(ctx, token)
+	if err != nil {
+		return nil, 0, fmt.Errorf("%w: introspection: %w", ErrUnavailable, err)
+	}
+	t, err = v.judge(body)
+	return t, len(body), err
+}
+
+// note logs that the issuer stops answering, and that it answers again. When it does
+// not, the endpoint may have moved, and is looked for again.
 func (v *IntrospectionVerifier) note(err error) {
 	failing := errors.Is(err, ErrUnavailable)
 	v.mu.Lock()
 	changed := v.failing != failing
 	v.failing = failing
+	if failing {
+		v.discovered = ""
+	}
 	v.mu.Unlock()
 	switch {
 	case changed && failing:
@@ -220,14 +234,8 @@ func (v *IntrospectionVerifier) note(err error) {
 // sleeps: answers would look younger than they are.
 func (v *IntrospectionVerifier) now() time.Time { return v.cfg.Now().Round(0) }
 
-// post returns the body of an answer with status 200. A panic, of a transport for
-// example, is an error like any other: this goroutine is not a handler's.
-func (v *IntrospectionVerifier) post(ctx context.Context, token string) (body []byte, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
-		}
-	}()
+// post returns the body of an answer with status 200.
+func (v *IntrospectionVerifier) post(ctx context.Context, token string) ([]byte, error) {
 	select {
 	case v.slots <- struct{}{}:
 		defer func() { <-v.slots }()
@@ -261,7 +269,7 @@ func (v *IntrospectionVerifier) post(ctx context.Context, token string) (body []
 	if media, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type")); err != nil || media != "application/json" {
 		return nil, errors.New("the answer is not application/json")
 	}
-	body, err = io.ReadAll(io.LimitReader(resp.Body, maxAnswerBytes+1))
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswerBytes+1))
 	if err != nil {
 		return nil, err
 	}
