@@ -235,7 +235,7 @@ func (v *DPoPVerifier) readHeader(header []byte) (string, *jose.JSONWebKey, erro
 	if !ok {
 		return "", nil, errors.New("alg is not allowed")
 	}
-	key, err := publicKey(m.raw["jwk"])
+	key, err := publicKey([]byte(m.raw("jwk")))
 	if err != nil {
 		return "", nil, err
 	}

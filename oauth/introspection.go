@@ -378,12 +378,12 @@ func introspected(m *members) (*AccessToken, error) {
 	if m.present("typ") && slices.Contains([]string{"refresh", "offline", "id", "logout", "rt+jwt"}, strings.ToLower(m.text("typ"))) {
 		return nil, errors.New("typ is not that of an access token")
 	}
-	t.claims = m.raw
+	t.claims = m.list
 	return t, m.err
 }
 
 // is says whether a member stands there as exactly these bytes.
-func (m *members) is(name, literal string) bool { return string(m.raw[name]) == literal }
+func (m *members) is(name, literal string) bool { return m.raw(name) == literal }
 
 // present says whether a member is there and not null.
 func (m *members) present(name string) bool { return m.has(name) && !m.is(name, "null") }
