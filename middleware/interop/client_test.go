@@ -25,6 +25,10 @@ import (
 // api is the name of the protected service.
 const api = "https://api.example"
 
+// serviceSecret is the one of a service that asks an issuer about tokens. What has to be
+// encoded in it is, twice (RFC 6749 section 2.3.1), as in the names of services.
+const serviceSecret = "a+b %:&"
+
 // callback is where clients are sent back to. Nobody listens there: the person stops in
 // front of it.
 const callback = "https://app.example/callback"

@@ -36,6 +36,8 @@ func TestOIDCProvider(t *testing.T) {
 		{"Person", testPerson},
 		{"Down", testDown},
 		{"Rotation", testRotation},
+		{"Bound", testBound},
+		{"Opaque", testOpaque},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

@@ -41,6 +41,7 @@ function start({ port, keys, clients, resources }) {
         },
         useGrantedResource: () => true,
       },
+      revocation: { enabled: true },
       rpInitiatedLogout: { enabled: true },
     },
   });
