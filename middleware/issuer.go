@@ -14,8 +14,9 @@ import "github.com/lettergate/lettergate/oauth"
 // the issuer here again. The error tells which of them is not acceptable.
 //
 // It is tried with oidc-provider 9.13.3 of npm, whose tokens it accepts, and with
-// zitadel/oidc 3.52.0, whose tokens it does not: their type is JWT, which any token is
-// (middleware/interop).
+// zitadel/oidc 3.52.0, whose tokens it does not: their type is JWT, which any token is.
+// That issuer has to be asked about them ([oauth.NewIntrospectionVerifier]). See
+// middleware/interop.
 //
 // For other settings, put [oauth.NewRemoteKeys] and [oauth.NewJWTVerifier]
 // together, which is all that ForIssuer does.

@@ -22,14 +22,20 @@ import (
 	"github.com/lettergate/lettergate/oauth"
 )
 
-// A zitadelStorage is the one of zitadel/oidc's example, for clients that want JWTs for
-// our service.
-type zitadelStorage struct{ *storage.Storage }
+// A zitadelStorage is the one of zitadel/oidc's example, for clients that want tokens of
+// one type for our service.
+type zitadelStorage struct {
+	*storage.Storage
+	tokens op.AccessTokenType
+}
 
-type zitadelClient struct{ op.Client }
+type zitadelClient struct {
+	op.Client
+	tokens op.AccessTokenType
+}
 
-func (zitadelClient) AccessTokenType() op.AccessTokenType { return op.AccessTokenTypeJWT }
-func (zitadelClient) IsScopeAllowed(string) bool          { return true }
+func (c zitadelClient) AccessTokenType() op.AccessTokenType { return c.tokens }
+func (c zitadelClient) IsScopeAllowed(string) bool          { return true }
 
 type zitadelRequest struct{ op.AuthRequest }
 
@@ -37,12 +43,12 @@ func (zitadelRequest) GetAudience() []string { return []string{api} }
 
 func (s *zitadelStorage) GetClientByClientID(ctx context.Context, id string) (op.Client, error) {
 	client, err := s.Storage.GetClientByClientID(ctx, id)
-	return zitadelClient{client}, err
+	return zitadelClient{client, s.tokens}, err
 }
 
 func (s *zitadelStorage) ClientCredentials(ctx context.Context, id, secret string) (op.Client, error) {
 	client, err := s.Storage.ClientCredentials(ctx, id, secret)
-	return zitadelClient{client}, err
+	return zitadelClient{client, s.tokens}, err
 }
 
 func (s *zitadelStorage) ClientCredentialsTokenRequest(_ context.Context, id string, scopes []string) (op.TokenRequest, error) {
@@ -55,22 +61,34 @@ func (s *zitadelStorage) AuthRequestByCode(ctx context.Context, code string) (op
 }
 
 // newZitadel starts the example server of zitadel/oidc and returns its issuer.
-func newZitadel(t *testing.T) string {
+func newZitadel(t *testing.T, tokens op.AccessTokenType) string {
 	t.Helper()
 	server := httptest.NewUnstartedServer(nil)
 	issuer := "http://" + server.Listener.Addr().String()
-	clients := map[string]*storage.Client{"web": storage.NativeClient("web", callback)}
-	s := &zitadelStorage{storage.NewStorageWithClients(storage.NewUserStore(issuer), clients)}
+	clients := map[string]*storage.Client{
+		"web": storage.NativeClient("web", callback),
+		api:   storage.WebClient(api, serviceSecret), // the service, as one that asks about tokens
+	}
+	s := &zitadelStorage{storage.NewStorageWithClients(storage.NewUserStore(issuer), clients), tokens}
 	server.Config.Handler = exampleop.SetupServer(issuer, s, slog.New(slog.DiscardHandler), false)
 	server.Start()
 	t.Cleanup(server.Close)
 	return issuer
 }
 
+// zitadelSignIn signs somebody in.
+func zitadelSignIn(t *testing.T, issuer string) *oauth2.Token {
+	t.Helper()
+	cfg := &oauth2.Config{ClientID: "web", RedirectURL: callback, Scopes: []string{"openid", "offline_access", "notes:read"}, Endpoint: oauth2.Endpoint{
+		AuthURL: issuer + "/auth", TokenURL: issuer + "/oauth/token", AuthStyle: oauth2.AuthStyleInParams,
+	}}
+	return newPerson(t, url.Values{"username": {"test-user2"}, "password": {"verysecure"}}).signIn(cfg)
+}
+
 // TestZitadel tries the JWTs of zitadel/oidc. Its ID tokens are for the service as well,
 // and nothing in the header of either tells them apart, so none of them is accepted.
 func TestZitadel(t *testing.T) {
-	issuer := newZitadel(t)
+	issuer := newZitadel(t, op.AccessTokenTypeJWT)
 	verifier, err := middleware.ForIssuer(issuer, api)
 	if err != nil {
 		t.Fatal(err)
@@ -79,10 +97,7 @@ func TestZitadel(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg := &oauth2.Config{ClientID: "web", RedirectURL: callback, Scopes: []string{"openid", "notes:read"}, Endpoint: oauth2.Endpoint{
-		AuthURL: issuer + "/auth", TokenURL: issuer + "/oauth/token", AuthStyle: oauth2.AuthStyleInParams,
-	}}
-	signedIn := newPerson(t, url.Values{"username": {"test-user2"}, "password": {"verysecure"}}).signIn(cfg)
+	signedIn := zitadelSignIn(t, issuer)
 	idToken, _ := signedIn.Extra("id_token").(string)
 	service := clientcredentials.Config{
 		ClientID: "sid1", ClientSecret: "verysecret", TokenURL: issuer + "/oauth/token", Scopes: []string{"notes:read"},
