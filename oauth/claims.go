@@ -89,16 +89,20 @@ func (t *AccessToken) Claim(name string, v any) error {
 
 // newAccessToken reads all claims that an access token has to have and those it
 // may have, RFC 9068 section 2.2. What is there in another type than it should
-// be is refused, never taken for absent.
-func newAccessToken(m *members) (*AccessToken, error) {
+// be is refused, never taken for absent. With plain, some may have other names or be
+// absent.
+func newAccessToken(m *members, plain bool) (*AccessToken, error) {
 	t := &AccessToken{
 		issuer:    m.text("iss"),
 		subject:   m.text("sub"),
-		clientID:  m.text("client_id"),
-		id:        m.text("jti"),
 		audience:  m.audience(),
 		issuedAt:  m.date("iat"),
 		expiresAt: m.date("exp"),
+	}
+	if plain {
+		t.readPlain(m)
+	} else {
+		t.clientID, t.id = m.text("client_id"), m.text("jti")
 	}
 	if m.has("gid") {
 		t.grantID = m.text("gid")

@@ -78,12 +78,13 @@ func splitToken(token string) (tokenParts, error) {
 type joseHeader struct {
 	kid, alg  string
 	algorithm algorithm
+	plain     bool // whether it leaves open what the token is for
 }
 
 // parseHeader returns the key and the algorithm that the token names. Members that
 // bring or point to a key (jwk, jku, x5c, x5u) are not looked at: keys come from
-// the issuer only.
-func parseHeader(part string, allowed map[string]algorithm) (*joseHeader, error) {
+// the issuer only. With plain, a token may be of the type JWT, or of none.
+func parseHeader(part string, allowed map[string]algorithm, plain bool) (*joseHeader, error) {
 	decoded, err := decodePart(nil, part)
 	if err != nil {
 		return nil, err
@@ -94,16 +95,19 @@ func parseHeader(part string, allowed map[string]algorithm) (*joseHeader, error)
 	}
 	// RFC 9068 section 4. This keeps out ID tokens, logout tokens and whatever
 	// else the issuer signs with the same keys.
-	typ := m.text("typ")
-	if m.err == nil && !strings.EqualFold(typ, "at+jwt") && !strings.EqualFold(typ, "application/at+jwt") {
-		return nil, errors.New("header: typ is not at+jwt")
+	h := &joseHeader{plain: plain && isPlain(m)}
+	if !h.plain {
+		typ := m.text("typ")
+		if m.err == nil && !strings.EqualFold(typ, "at+jwt") && !strings.EqualFold(typ, "application/at+jwt") {
+			return nil, errors.New("header: typ is not at+jwt")
+		}
 	}
 	// We understand no extension (RFC 7515 section 4.1.11), and b64 would
 	// change which bytes are signed (RFC 7797).
 	if m.has("crit") || m.has("b64") {
 		return nil, errors.New("header: crit or b64 is not supported")
 	}
-	h := &joseHeader{kid: m.text("kid"), alg: m.text("alg")}
+	h.kid, h.alg = m.text("kid"), m.text("alg")
 	if m.err != nil {
 		return nil, fmt.Errorf("header: %w", m.err)
 	}

@@ -38,6 +38,19 @@ type JWTConfig struct {
 	// Algorithms are the signature algorithms allowed. Default ES256, RS256,
 	// PS256 and EdDSA; also known are ES384, ES512, RS384, RS512, PS384, PS512.
 	Algorithms []string
+	// AcceptPlainJWT also accepts access tokens that do not say that they are access
+	// tokens: their type is JWT, or they have none. Keycloak, Entra, Auth0, Okta,
+	// zitadel and others issue such tokens; set the issuer to RFC 9068 instead where
+	// it can be. Their ID tokens look much the same, so such a token is accepted only
+	// if it names its client (client_id, azp, cid or appid), that client is not in
+	// "aud", it has a scope (scope or scp) or a claim that calls it an access token
+	// (typ, token_use), and has no claim that belongs into other tokens: nonce,
+	// at_hash, c_hash, s_hash, events, token_introspection. Audiences must not be
+	// names of the issuer's clients.
+	//
+	// Whatever the type, jti may then be missing, and the other names of client and
+	// scope are understood.
+	AcceptPlainJWT bool
 	// Leeway is how far the issuer's clock may be off when times are compared.
 	// Default 30 s, at most 60 s.
 	Leeway time.Duration
@@ -67,7 +80,8 @@ type JWTConfig struct {
 
 // A JWTVerifier verifies JWT access tokens as RFC 9068 section 4 asks, without a
 // call to anybody unless its key source makes one. It accepts no other kind of
-// JWT, in particular no ID token. It is a [BoundVerifier]: Verify also refuses a
+// JWT, in particular no ID token, unless [JWTConfig.AcceptPlainJWT] makes it look at
+// what else tells them apart. It is a [BoundVerifier]: Verify also refuses a
 // token that is bound to a key of its bearer, because it cannot see the proof.
 //
 // It remembers tokens that were good, in a memory of fixed size, and checks the
@@ -78,6 +92,7 @@ type JWTVerifier struct {
 	issuer     string
 	audiences  []string
 	algorithms map[string]algorithm
+	plain      bool
 	keys       KeySource
 	life       lifetime
 	headers    seenHeaders
@@ -91,6 +106,7 @@ func NewJWTVerifier(cfg JWTConfig, keys KeySource) (*JWTVerifier, error) {
 		issuer:     cfg.Issuer,
 		audiences:  slices.Clone(cfg.Audiences),
 		algorithms: make(map[string]algorithm),
+		plain:      cfg.AcceptPlainJWT,
 		keys:       keys,
 		life:       lifetime{leeway: cfg.Leeway, now: cfg.Now, revocations: cfg.Revocations},
 	}
@@ -207,7 +223,7 @@ func (v *JWTVerifier) verify(ctx context.Context, token string, now time.Time) (
 	header := v.headers.find(parts.header)
 	newHeader := header == nil
 	if newHeader {
-		if header, err = parseHeader(parts.header, v.algorithms); err != nil {
+		if header, err = parseHeader(parts.header, v.algorithms, v.plain); err != nil {
 			return nil, invalid(err)
 		}
 	}
@@ -239,6 +255,9 @@ func (v *JWTVerifier) verify(ctx context.Context, token string, now time.Time) (
 		return nil, invalid(errors.New("the signature is wrong"))
 	}
 	e, err := v.checkClaims(claims, now)
+	if err == nil && header.plain {
+		err = checkPlain(claims, e.claims)
+	}
 	if err != nil {
 		return nil, invalid(err)
 	}
@@ -270,7 +289,7 @@ func (v *JWTVerifier) checkBeforeSignature(claims *members, now time.Time) error
 // checkClaims checks the rest, on claims that the issuer signed, and says how long
 // they may be remembered.
 func (v *JWTVerifier) checkClaims(claims *members, now time.Time) (*cachedToken, error) {
-	t, err := newAccessToken(claims)
+	t, err := newAccessToken(claims, v.plain)
 	if err != nil {
 		return nil, err
 	}
