@@ -86,11 +86,16 @@ func claimedIssuer(token string) (issuer string, isJWT bool, err error) {
 	if len(token) > maxTokenBytes {
 		return "", false, errors.New("the token is too long")
 	}
-	parts, err := splitToken(token)
+	parts, err := cutToken(token)
 	if err != nil {
 		return "", false, nil
 	}
-	claims, err := parseMembers(parts.payload)
+	var space [1024]byte // most claims fit
+	payload, err := decodePart(space[:], parts.payload)
+	if err != nil {
+		return "", false, nil
+	}
+	claims, err := parseMembers(payload)
 	if err != nil {
 		return "", false, nil
 	}
