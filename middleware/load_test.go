@@ -102,7 +102,7 @@ func TestRS30_Reload(t *testing.T) {
 			}
 		})
 	}
-	for range 20 {
+	for range 10 {
 		load()
 		before := handler.ran.Load()
 		for handler.ran.Load() < before+20 && !t.Failed() {

@@ -4,8 +4,9 @@
 // assertion.
 //
 // Its invariant: an [AccessToken] that this package returns was signed by a key
-// of the issuer, names this service as audience, is valid at the time of the
-// check, and cannot be changed by anybody who holds it. Everything that goes
+// of the issuer, or the issuer has just said that it is good; it names this service
+// as audience, is valid at the time of the check, and cannot be changed by anybody
+// who holds it. Everything that goes
 // into that check was written by a stranger and is treated so: sizes are
 // bounded before anything is decoded, JSON is read strictly (names match
 // exactly, no member twice), and one token has one spelling.
@@ -26,6 +27,12 @@
 // random histories with the cache and without. The memory is an array of fixed
 // size that only good tokens enter. [AccessToken.Context] is for requests that
 // last longer than the look at their token.
+//
+// [IntrospectionVerifier] asks the issuer instead, for tokens that say nothing
+// themselves and for what must notice a revocation at once; [Issuers] chooses among
+// the verifiers of several issuers. All three are [BoundVerifier]s: a token that is
+// bound to a key passes only by the method of whoever sees the proof of it, which for
+// DPoP is a [DPoPVerifier].
 //
 // Whether a token was bad ([ErrInvalidToken]) or could not be judged
 // ([ErrUnavailable]) is never mixed up: the first tells a client to throw its
