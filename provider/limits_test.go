@@ -315,3 +315,29 @@ func TestEC48_TooManyMails(t *testing.T) {
 		t.Errorf("%d mails", n)
 	}
 }
+
+// A proof that is asked for again, in the same words, has paid for its mail once: whoever
+// could have it pay again and again would have no limit.
+func TestEC48_ProofSentAgainPaysForOneMail(t *testing.T) {
+	s, from := behindProxy(t, options{})
+	const here = "203.0.113.66"
+	from(here)
+	a := s.app(envID)
+	v := a.verification("mallory@example.com")
+	again := req{path: "verification/verify", id: "one-request-sent-again", body: fields{
+		"verification_id": v["verification_id"], "verification_code": s.code("mallory@example.com"),
+	}}
+	token := a.ok(again)["verification_token"]
+	sent := 0
+	for n := range 3 * sourceLimit {
+		if s.app(envID).do(req{path: "verification", body: fields{"email": fmt.Sprintf("victim%d@example.com", n)}}).status == http.StatusOK {
+			sent++
+		}
+		if got := a.do(again); got.status == http.StatusOK && got.json(t)["verification_token"] != token {
+			t.Errorf("sent again, %d: %s", n, got.body)
+		}
+	}
+	if sent > sourceLimit {
+		t.Errorf("one source had %d mails sent, its limit is %d", sent, sourceLimit)
+	}
+}

@@ -29,7 +29,8 @@ func (s *Service) Prove(ctx context.Context, t Try) (Token, error) {
 		v.Proved, v.ProvedBy = j.now.UnixMilli(), by
 		v.Expires = j.now.Add(s.cfg.Lifetime).UnixMilli()
 	})
-	if errors.Is(err, errSpent) {
+	again := errors.Is(err, errSpent)
+	if again {
 		j.tries.refund(ctx)
 		if v, err = s.provedBefore(ctx, j, by); err != nil {
 			return Token{}, err
@@ -43,7 +44,9 @@ func (s *Service) Prove(ctx context.Context, t Try) (Token, error) {
 			return Token{}, err
 		}
 	}
-	s.succeeded(ctx, j, t)
+	if !again { // one proof pays for one mail and one try, however often it is asked for
+		s.succeeded(ctx, j, t)
+	}
 	raw, _ := secrets.ParseID(j.id)
 	return Token{s.deps.Secrets.Handle(tokenPurpose, raw), time.UnixMilli(v.Expires).Sub(j.now)}, nil
 }
