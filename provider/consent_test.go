@@ -458,3 +458,20 @@ func TestOP06_ConsentsGoWithTheAccount(t *testing.T) {
 	}
 	s.thirdDead(tokens)
 }
+
+// A decision that has been answered is none any more: sent again after the consent was
+// withdrawn, by the back button or by a proxy that retries, it allows nothing.
+func TestAS59_OldDecisionAllowsNothingAfterWithdrawal(t *testing.T) {
+	s := start(t, options{})
+	b, _ := s.signedIn("ann@example.com", "openid")
+	page := b.get(authorizePath(thirdID))
+	b.submit(page, "allow", "decision", "allow").arrives(t, callback)
+	s.withdraw("ann@example.com")
+	if a := b.submit(page, "allow", "decision", "allow"); a.status != http.StatusBadRequest {
+		t.Errorf("the same decision again: %d to %q", a.status, a.header.Get("Location"))
+	}
+	if _, records := s.consents(s.account("ann@example.com").Subject); len(records) != 0 {
+		t.Error("it was refused, and allowed the client all the same")
+	}
+	b.send(s.request("GET", authorizePath(thirdID, "prompt", "none"), "")).redirectsError(t, "consent_required")
+}

@@ -36,6 +36,15 @@ func (s *Store) Status(ctx context.Context, grantID, jti string) (Status, error)
 	return st, nil
 }
 
+// Made reports whether a grant was made under the id, whatever has become of it since.
+func (s *Store) Made(ctx context.Context, id string) (bool, error) {
+	records, err := s.records.Get(ctx, storage.Key{Kind: storage.Grant, ID: id})
+	if err != nil {
+		return false, fmt.Errorf("look for a grant: %w", err)
+	}
+	return !records[0].IsZero(), nil
+}
+
 // RevokeGrant ends a grant and everything born of it, if owner accepts it.
 // It reports false when there is no such grant, or not the owner's. A refresh
 // that runs at the same time ends revoked: this retries until its own Put stands.

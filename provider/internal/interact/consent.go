@@ -2,8 +2,11 @@ package interact
 
 import (
 	"context"
+	"net/http"
 
+	"github.com/lettergate/lettergate/provider/internal/fositestore"
 	"github.com/lettergate/lettergate/provider/internal/oauthcore"
+	"github.com/lettergate/lettergate/provider/internal/page"
 )
 
 // Consents remembers what people have allowed clients. *consent.Service is one.
@@ -26,8 +29,18 @@ func (p *Pages) remembered(ctx context.Context, r *oauthcore.AuthorizeRequest, s
 }
 
 // allow remembers that the person has allowed the request, and answers it. Remembered
-// first, because the code is good for nothing without it.
+// first, because the code is good for nothing without it. A decision that was answered
+// before is not remembered anew: the person may have withdrawn it since.
 func (p *Pages) allow(v *visit, r *oauthcore.AuthorizeRequest, who person, decision string) {
+	answered, err := p.Core.Grants().Made(v.r.Context(), decision)
+	switch {
+	case err != nil:
+		p.outage(v, err)
+		return
+	case answered:
+		p.fail(v, http.StatusBadRequest, page.Expired, fositestore.ErrExists)
+		return
+	}
 	if err := p.Consents.Allow(v.r.Context(), who.Subject, r.Client.ID, r.Scopes); err != nil {
 		p.outage(v, err)
 		return
