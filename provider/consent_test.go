@@ -475,3 +475,19 @@ func TestAS59_OldDecisionAllowsNothingAfterWithdrawal(t *testing.T) {
 	}
 	b.send(s.request("GET", authorizePath(thirdID, "prompt", "none"), "")).redirectsError(t, "consent_required")
 }
+
+// A withdrawal that died after its first step has ended what was granted before it, also
+// when the person allows the client again before anybody uses that.
+func TestAS59_AllowedAgainRevivesNothing(t *testing.T) {
+	for _, grace := range []config.Duration{0, config.Off} {
+		s := start(t, options{config: func(c *config.Config) { c.Tokens.RefreshGrace = grace }})
+		b, _ := s.signedIn("ann@example.com", "openid")
+		stolen := s.thirdTokens(b)
+		code := b.get(authorizePath(thirdID)).arrives(t, callback).Get("code")
+		s.forgetConsents("ann@example.com")
+		fresh := s.thirdTokens(b)
+		s.thirdExchange(code).is(t, http.StatusBadRequest, "invalid_grant")
+		s.thirdDead(stolen)
+		s.thirdAlive(fresh)
+	}
+}

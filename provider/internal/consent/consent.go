@@ -3,9 +3,11 @@
 // Its invariant: a consent holds what its person has said yes to since they last said
 // no, and nothing else. It grows by what is allowed on the consent page, and goes as a
 // whole. Whatever was granted because of it is worth something only as long as it
-// covers that: whoever uses a grant that rests on a consent asks [Service.Covers].
+// covers that: whoever uses a grant that rests on a consent asks [Service.Covers]. What
+// they allow after a no is another consent, with another id, on which nothing rests that
+// was granted before.
 //
-//	consent/<subject, client>   {scopes, at}, in the group consent/sub/<subject>
+//	consent/<subject, client>   {id, scopes, at}, in the group consent/sub/<subject>
 //
 // The group is there to forget a person: an account that is gone leaves nothing behind.
 package consent
@@ -19,6 +21,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/lettergate/lettergate/provider/internal/secrets"
 	"github.com/lettergate/lettergate/provider/storage"
 )
 
@@ -52,6 +55,7 @@ func New(cfg Config) (*Service, error) {
 // record is the value of a consent.
 type record struct {
 	V      int      `json:"v"`
+	ID     string   `json:"id"`     // drawn when there was none before
 	Scopes []string `json:"scopes"` // sorted
 	At     int64    `json:"at"`     // when it last grew; unix milliseconds
 }
@@ -82,59 +86,66 @@ func (v record) covers(scopes []string) bool {
 	return !slices.ContainsFunc(scopes, func(s string) bool { return !slices.Contains(v.Scopes, s) })
 }
 
-// Allow adds the scopes to what the person has allowed the client. Two that are allowed
-// at the same time are both remembered.
-func (s *Service) Allow(ctx context.Context, subject, clientID string, scopes []string) (err error) {
+// Allow adds the scopes to what the person has allowed the client, and returns the id of
+// that consent. Two that are allowed at the same time are both remembered.
+func (s *Service) Allow(ctx context.Context, subject, clientID string, scopes []string) (id string, err error) {
 	// Allowing twice is allowing once, so a reply that was lost is answered by asking
 	// again.
 	for range 3 {
-		if err = s.allow(ctx, subject, clientID, scopes); !errors.Is(err, storage.ErrUnavailable) || ctx.Err() != nil {
+		if id, err = s.allow(ctx, subject, clientID, scopes); !errors.Is(err, storage.ErrUnavailable) || ctx.Err() != nil {
 			break
 		}
 	}
 	if err != nil {
-		return unavailable("allow", err)
+		return "", unavailable("allow", err)
 	}
-	return nil
+	return id, nil
 }
 
-func (s *Service) allow(ctx context.Context, subject, clientID string, scopes []string) error {
+func (s *Service) allow(ctx context.Context, subject, clientID string, scopes []string) (id string, err error) {
 	now := s.cfg.Now().UnixMilli()
-	_, err := storage.Update(ctx, s.cfg.Store, key(subject, clientID), func(cur storage.Record) (storage.Record, error) {
+	_, err = storage.Update(ctx, s.cfg.Store, key(subject, clientID), func(cur storage.Record) (storage.Record, error) {
 		v := record{V: recordVersion}
 		if !cur.IsZero() {
 			var err error
 			if v, err = decode(cur); err != nil {
 				return cur, err
 			}
-			if v.covers(scopes) {
+			if id = v.ID; id != "" && v.covers(scopes) {
 				return cur, storage.ErrKeep
 			}
 		}
+		if v.ID == "" {
+			v.ID = secrets.NewID()
+		}
+		id = v.ID
 		v.Scopes, v.At = slices.Concat(v.Scopes, scopes), now
 		slices.Sort(v.Scopes)
 		v.Scopes = slices.Compact(v.Scopes)
 		value, err := json.Marshal(v)
 		return storage.Record{Groups: []string{group(subject)}, Sort: now, Value: value}, err
 	}) // it is allowed from here
-	return err
+	return id, err
 }
 
-// Covers reports whether the person has allowed the client all of the scopes. It is one
-// read.
-func (s *Service) Covers(ctx context.Context, subject, clientID string, scopes []string) (bool, error) {
+// Covers returns the id of the consent by which the person allows the client all of the
+// scopes, "" when there is none. It is one read.
+func (s *Service) Covers(ctx context.Context, subject, clientID string, scopes []string) (id string, err error) {
 	recs, err := s.cfg.Store.Get(ctx, key(subject, clientID))
 	if err != nil {
-		return false, unavailable("read", err)
+		return "", unavailable("read", err)
 	}
 	if recs[0].IsZero() {
-		return false, nil
+		return "", nil
 	}
 	v, err := decode(recs[0])
 	if err != nil {
-		return false, unavailable("read", err)
+		return "", unavailable("read", err)
 	}
-	return v.covers(scopes), nil
+	if !v.covers(scopes) {
+		return "", nil
+	}
+	return v.ID, nil
 }
 
 // Withdraw takes back all that the person has allowed the client, and ends what the

@@ -32,7 +32,8 @@ type Grant struct {
 	AuthTime  int64    `json:"auth_time"` // unix seconds, as tokens carry it
 	ACR       string   `json:"acr,omitempty"`
 	AMR       []string `json:"amr,omitempty"`
-	Consent   bool     `json:"consent,omitempty"` // it is good only while the person's consent covers its scopes
+	Consent   bool     `json:"consent,omitempty"` // it is good only while the person's consent of ConsentID covers its scopes
+	ConsentID string   `json:"consent_id,omitempty"`
 	CreatedAt int64    `json:"created_at"`
 	Keep      int64    `json:"keep,omitempty"` // the record lives at least until then
 

@@ -64,7 +64,7 @@ func (p *Pages) Authorize(w http.ResponseWriter, r *http.Request) {
 type person struct {
 	session.Session
 	email   string
-	allowed bool // what the request asks for, and it need not be asked again
+	consent string // by which what the request asks for is allowed; "" when it has to be asked for
 }
 
 // signedIn returns who is signed in, and what that means for the request, nil without
@@ -75,16 +75,16 @@ func (p *Pages) signedIn(r *http.Request, request *oauthcore.AuthorizeRequest) (
 	if err != nil || !ok {
 		return person{}, false, err
 	}
-	allowed := p.remembered(r.Context(), request, sess.Subject)
+	remembered := p.remembered(r.Context(), request, sess.Subject)
 	user, err := p.Users.BySubject(r.Context(), sess.Subject)
-	covered, askErr := allowed()
+	consent, askErr := remembered()
 	switch {
 	case errors.Is(err, users.ErrNotFound):
 		return person{}, false, nil
 	case err != nil || askErr != nil:
 		return person{}, false, errors.Join(err, askErr)
 	}
-	return person{sess, user.Email, covered}, !user.Disabled, nil
+	return person{sess, user.Email, consent}, !user.Disabled, nil
 }
 
 // again answers a POST by the same request as a GET: a cross-site POST brings no
@@ -143,7 +143,7 @@ func (p *Pages) decide(v *visit, i oauthcore.Interaction, r *oauthcore.Authorize
 	// Any program on the device can take the place of a public client that is not
 	// reached by https, so such a client gets nothing without a click: at the least
 	// that of signing in (RFC 8252 section 8.6).
-	asks := !r.Client.FirstParty && !who.allowed || r.Prompt("consent") || p.Core.Impersonable(r) && !fresh
+	asks := !r.Client.FirstParty && who.consent == "" || r.Prompt("consent") || p.Core.Impersonable(r) && !fresh
 	switch {
 	case !signedIn && r.Prompt("none"):
 		p.refuse(v, r, oauth.NewError(oauth.CodeLoginRequired, "Nobody is signed in as the request demands."))
@@ -189,7 +189,7 @@ func (p *Pages) respond(v *visit, r *oauthcore.AuthorizeRequest, response oauthc
 func (p *Pages) issue(v *visit, r *oauthcore.AuthorizeRequest, who person, decision string) {
 	response, err := p.Core.IssueCode(v.r.Context(), r, oauthcore.Approval{
 		Subject: who.Subject, SessionID: who.ID, AuthTime: who.AuthTime, ACR: acrOf(who.AMR), AMR: who.AMR,
-		Consent: who.allowed, Decision: decision,
+		Consent: who.consent, Decision: decision,
 	})
 	bad := (*oauth.Error)(nil)
 	switch {

@@ -13,19 +13,20 @@ import (
 type Consents interface {
 	oauthcore.Consents
 
-	// Allow adds to what the person has allowed the client.
-	Allow(ctx context.Context, subject, clientID string, scopes []string) error
+	// Allow adds to what the person has allowed the client, and returns the id of that
+	// consent.
+	Allow(ctx context.Context, subject, clientID string, scopes []string) (id string, err error)
 }
 
-// remembered asks, beside what follows, whether the person has allowed before what the
-// request asks for. It asks nothing when the page is shown anyway, or never: a client
+// remembered asks, beside what follows, for the consent by which the person has allowed
+// before what the request asks for, "" without one. It asks nothing when the page is shown anyway, or never: a client
 // whose place another program could take has to be allowed every time (RFC 8252 section
 // 8.6).
-func (p *Pages) remembered(ctx context.Context, r *oauthcore.AuthorizeRequest, subject string) (wait func() (bool, error)) {
+func (p *Pages) remembered(ctx context.Context, r *oauthcore.AuthorizeRequest, subject string) (wait func() (string, error)) {
 	if r == nil || r.Client.FirstParty || r.Prompt("consent") || p.Core.Impersonable(r) {
-		return func() (bool, error) { return false, nil }
+		return func() (string, error) { return "", nil }
 	}
-	return oauthcore.Async(func() (bool, error) { return p.Consents.Covers(ctx, subject, r.Client.ID, r.Scopes) })
+	return oauthcore.Async(func() (string, error) { return p.Consents.Covers(ctx, subject, r.Client.ID, r.Scopes) })
 }
 
 // allow remembers that the person has allowed the request, and answers it. Remembered
@@ -41,10 +42,9 @@ func (p *Pages) allow(v *visit, r *oauthcore.AuthorizeRequest, who person, decis
 		p.fail(v, http.StatusBadRequest, page.Expired, fositestore.ErrExists)
 		return
 	}
-	if err := p.Consents.Allow(v.r.Context(), who.Subject, r.Client.ID, r.Scopes); err != nil {
+	if who.consent, err = p.Consents.Allow(v.r.Context(), who.Subject, r.Client.ID, r.Scopes); err != nil {
 		p.outage(v, err)
 		return
 	}
-	who.allowed = true
 	p.issue(v, r, who, decision)
 }

@@ -192,7 +192,7 @@ type Approval struct {
 	AuthTime  time.Time
 	ACR       string
 	AMR       []string
-	Consent   bool   // the person has allowed it, now or before, and may withdraw it
+	Consent   string // by which the person has allowed it, now or before, and may withdraw it; "" for none
 	Decision  string // names what a person decided, so that it makes one code however often it is submitted; "" for none
 }
 
@@ -222,7 +222,7 @@ func (c *Core) IssueCode(ctx context.Context, r *AuthorizeRequest, a Approval) (
 		return AuthorizeResponse{}, fromFosite(err)
 	}
 	if g := unit.Grant(); g != nil {
-		g.Consent = a.Consent
+		g.Consent, g.ConsentID = a.Consent != "", a.Consent
 	}
 	switch err := unit.Commit(ctx); {
 	case errors.Is(err, fositestore.ErrExists):

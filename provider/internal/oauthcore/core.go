@@ -42,9 +42,10 @@ type Sessions interface {
 
 // A Consents knows what people have allowed clients.
 type Consents interface {
-	// Covers reports whether the person has allowed the client all of the scopes, and
-	// has not withdrawn it.
-	Covers(ctx context.Context, subject, clientID string, scopes []string) (bool, error)
+	// Covers returns the id of the consent by which the person allows the client all of
+	// the scopes, "" when there is none. What was withdrawn does not come back under its
+	// id.
+	Covers(ctx context.Context, subject, clientID string, scopes []string) (id string, err error)
 }
 
 // Config is what the core needs to know of the deployment.

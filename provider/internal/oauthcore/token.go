@@ -220,7 +220,7 @@ var errStanding = errors.New("the account cannot sign in, its session is over, o
 
 // checkStanding asks, all at once, whether the grant's account may sign in; unless the
 // grant may outlive it, whether its session is open; and if it rests on a consent,
-// whether that covers it. A code that was issued while its session was being ended, or
+// whether that one covers it still. A code that was issued while its session was being ended, or
 // the consent withdrawn, may have been missed when the grants were revoked.
 func (c *Core) checkStanding(ctx context.Context, g fositestore.Grant) error {
 	alive, allowed := yes, yes
@@ -228,7 +228,10 @@ func (c *Core) checkStanding(ctx context.Context, g fositestore.Grant) error {
 		alive = Async(func() (bool, error) { return c.session.Alive(ctx, g.SessionID) })
 	}
 	if g.Consent {
-		allowed = Async(func() (bool, error) { return c.consent.Covers(ctx, g.Subject, g.ClientID, g.Scopes) })
+		allowed = Async(func() (bool, error) {
+			id, err := c.consent.Covers(ctx, g.Subject, g.ClientID, g.Scopes)
+			return id != "" && id == g.ConsentID, err
+		})
 	}
 	_, err := c.account(ctx, g.Subject)
 	for _, wait := range []func() (bool, error){alive, allowed} {
