@@ -389,6 +389,19 @@ func TestAS49_ReplayAtTheLastMoment(t *testing.T) {
 	s.ownToken(assertion).is(t, http.StatusUnauthorized, "invalid_client")
 }
 
+// A machine that was suspended in between may get there when the first use has been
+// forgotten: whatever the store says then, the assertion is good for nothing.
+func TestAS49_ReplayAfterASuspension(t *testing.T) {
+	clk, by := newClock(), new(atomic.Int64)
+	s := start(t, options{direct: true, now: clk.now, store: func(db storage.Store) storage.Store { return late{db, clk, by} }})
+	assertion := signerKey().assertion(t, s.claims(signerID, clk.now()))
+	if a := s.ownToken(assertion); a.status != http.StatusOK {
+		t.Fatalf("%d %s", a.status, a.body)
+	}
+	by.Store(int64(20 * time.Minute))
+	s.ownToken(assertion).is(t, http.StatusUnauthorized, "invalid_client")
+}
+
 func TestAS49_Outage(t *testing.T) {
 	var down atomic.Bool
 	s := start(t, options{direct: true, store: outages(&down)})

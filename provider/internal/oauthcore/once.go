@@ -30,8 +30,10 @@ func (c *Core) spendOnce(ctx context.Context, use, owner, id string, until time.
 	}
 	err := storage.Settle(ctx, c.store, record)
 	switch {
-	case err == nil:
+	case err == nil && c.now().Before(record.Expires):
 		return nil
+	case err == nil: // too late to tell: what was there before may be forgotten by now
+		return errSpent
 	case errors.Is(err, storage.ErrConflict) || c.spentByAnother(ctx, record):
 		return errSpent
 	}
