@@ -16,6 +16,7 @@ import (
 	"github.com/lettergate/lettergate/provider"
 	"github.com/lettergate/lettergate/provider/storage"
 	"github.com/lettergate/lettergate/provider/storage/storetest"
+	"github.com/lettergate/lettergate/provider/users"
 )
 
 // asks reports whether the answer is the consent page.
@@ -489,5 +490,42 @@ func TestAS59_AllowedAgainRevivesNothing(t *testing.T) {
 		s.thirdExchange(code).is(t, http.StatusBadRequest, "invalid_grant")
 		s.thirdDead(stolen)
 		s.thirdAlive(fresh)
+	}
+}
+
+// beforeConsent does something just before a consent is written.
+type beforeConsent struct {
+	storage.Store
+	do *atomic.Pointer[func()]
+}
+
+func (b beforeConsent) Put(ctx context.Context, r storage.Record) error {
+	if r.Key.Kind == storage.Consent {
+		if do := b.do.Swap(nil); do != nil {
+			(*do)()
+		}
+	}
+	return b.Store.Put(ctx, r)
+}
+
+// Who was signed in to an account before its owner came, and presses allow while the
+// owner proves the address, leaves the owner no consent for a client of theirs.
+func TestOP07_NoConsentFromBeforeTheOwner(t *testing.T) {
+	do := new(atomic.Pointer[func()])
+	s := start(t, options{direct: true, store: func(db storage.Store) storage.Store { return beforeConsent{db, do} }})
+	squatter, _ := s.signedIn("ann@example.com", "openid")
+	subject := s.account("ann@example.com").Subject
+	s.change("ann@example.com", func(u *users.User) { u.EmailVerified = false })
+	page := squatter.get(authorizePath(thirdID))
+	owner := s.browser()
+	proves := func() { owner.signIn(authorizePath(webID), "ann@example.com").arrives(t, callback) }
+	do.Store(&proves)
+	late := squatter.submit(page, "allow", "decision", "allow")
+	if _, records := s.consents(subject); len(records) != 0 {
+		t.Errorf("the owner finds a consent; the squatter was answered %d to %q", late.status, late.header.Get("Location"))
+	}
+	owner.send(s.request("GET", authorizePath(thirdID, "prompt", "none"), "")).redirectsError(t, "consent_required")
+	if !s.account("ann@example.com").EmailVerified {
+		t.Error("nobody has proven anything: nothing is tested")
 	}
 }

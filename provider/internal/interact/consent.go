@@ -16,6 +16,9 @@ type Consents interface {
 	// Allow adds to what the person has allowed the client, and returns the id of that
 	// consent.
 	Allow(ctx context.Context, subject, clientID string, scopes []string) (id string, err error)
+
+	// Withdraw takes back all that the person has allowed the client.
+	Withdraw(ctx context.Context, subject, clientID string) error
 }
 
 // remembered asks, beside what follows, for the consent by which the person has allowed
@@ -46,5 +49,18 @@ func (p *Pages) allow(v *visit, r *oauthcore.AuthorizeRequest, who person, decis
 		p.outage(v, err)
 		return
 	}
-	p.issue(v, r, who, decision)
+	// Whoever was signed out meanwhile may have been so by the account's owner, who has
+	// seen to it that nothing is left of them: this was too late for that.
+	open, err := p.Sessions.Alive(v.r.Context(), who.ID)
+	if err == nil && !open {
+		err = p.Consents.Withdraw(v.r.Context(), who.Subject, r.Client.ID)
+	}
+	switch {
+	case err != nil:
+		p.outage(v, err)
+	case !open:
+		p.showSignIn(v, http.StatusBadRequest, p.Core.NewInteraction(r.Params), r, signIn{problem: page.StartAgain})
+	default:
+		p.issue(v, r, who, decision)
+	}
 }
