@@ -493,14 +493,15 @@ func TestAS59_AllowedAgainRevivesNothing(t *testing.T) {
 	}
 }
 
-// beforeConsent does something just before a consent is written.
-type beforeConsent struct {
+// before does something just before the next record of a kind is written.
+type before struct {
 	storage.Store
-	do *atomic.Pointer[func()]
+	kind storage.Kind
+	do   *atomic.Pointer[func()]
 }
 
-func (b beforeConsent) Put(ctx context.Context, r storage.Record) error {
-	if r.Key.Kind == storage.Consent {
+func (b before) Put(ctx context.Context, r storage.Record) error {
+	if r.Key.Kind == b.kind {
 		if do := b.do.Swap(nil); do != nil {
 			(*do)()
 		}
@@ -512,7 +513,7 @@ func (b beforeConsent) Put(ctx context.Context, r storage.Record) error {
 // owner proves the address, leaves the owner no consent for a client of theirs.
 func TestOP07_NoConsentFromBeforeTheOwner(t *testing.T) {
 	do := new(atomic.Pointer[func()])
-	s := start(t, options{direct: true, store: func(db storage.Store) storage.Store { return beforeConsent{db, do} }})
+	s := start(t, options{direct: true, store: func(db storage.Store) storage.Store { return before{db, storage.Consent, do} }})
 	squatter, _ := s.signedIn("ann@example.com", "openid")
 	subject := s.account("ann@example.com").Subject
 	s.change("ann@example.com", func(u *users.User) { u.EmailVerified = false })
@@ -528,4 +529,22 @@ func TestOP07_NoConsentFromBeforeTheOwner(t *testing.T) {
 	if !s.account("ann@example.com").EmailVerified {
 		t.Error("nobody has proven anything: nothing is tested")
 	}
+}
+
+// Nor a code: one that is issued while the owner ends all that was signed in is good for
+// nothing, although what it asks for outlives a session.
+func TestOP07_NoCodeFromBeforeTheOwner(t *testing.T) {
+	do := new(atomic.Pointer[func()])
+	s := start(t, options{direct: true, store: func(db storage.Store) storage.Store { return before{db, storage.Grant, do} }})
+	squatter, _ := s.signedIn("ann@example.com", "openid")
+	s.change("ann@example.com", func(u *users.User) { u.EmailVerified = false })
+	proves := func() {
+		s.browser().signIn(authorizePath(webID), "ann@example.com").arrives(t, callback)
+	}
+	do.Store(&proves)
+	a := squatter.send(s.request("GET", authorizePath(webID, "scope", "openid offline_access"), ""))
+	if !s.account("ann@example.com").EmailVerified {
+		t.Fatal("nobody has proven anything: nothing is tested")
+	}
+	s.exchange(a.arrives(t, callback).Get("code")).is(t, http.StatusBadRequest, "invalid_grant")
 }

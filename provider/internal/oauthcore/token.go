@@ -180,8 +180,9 @@ func narrowAudience(unit *fositestore.Unit, asked []string) *oauth.Error {
 // outage spends nothing.
 func (c *Core) settle(ctx context.Context, unit *fositestore.Unit) (successor string, bad *oauth.Error) {
 	before := *unit.Grant() // Commit changes the unit's own
-	standing := Async(func() (none, error) { return none{}, c.checkStanding(ctx, before) })
-	if unit.Spends() || c.lives.RefreshGrace.Std() == 0 {
+	spends := unit.Spends()
+	standing := Async(func() (none, error) { return none{}, c.checkStanding(ctx, before, spends) })
+	if spends || c.lives.RefreshGrace.Std() == 0 {
 		if _, err := standing(); err != nil && !errors.Is(err, errStanding) {
 			return "", Outage(err)
 		}
@@ -219,12 +220,12 @@ func anyOwner(*fositestore.Grant) bool { return true }
 var errStanding = errors.New("the account cannot sign in, its session is over, or its consent is withdrawn")
 
 // checkStanding asks, all at once, whether the grant's account may sign in; unless the
-// grant may outlive it, whether its session is open; and if it rests on a consent,
+// grant may outlive it, and its code is spent already, whether its session is open; and if it rests on a consent,
 // whether that one covers it still. A code that was issued while its session was being ended, or
 // the consent withdrawn, may have been missed when the grants were revoked.
-func (c *Core) checkStanding(ctx context.Context, g fositestore.Grant) error {
+func (c *Core) checkStanding(ctx context.Context, g fositestore.Grant, spends bool) error {
 	alive, allowed := yes, yes
-	if g.SessionID != "" && !g.Offline() {
+	if g.SessionID != "" && (spends || !g.Offline()) {
 		alive = Async(func() (bool, error) { return c.session.Alive(ctx, g.SessionID) })
 	}
 	if g.Consent {
