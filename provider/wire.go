@@ -32,84 +32,122 @@ import (
 
 // wire builds every service, each from those before it, and then the doors.
 func (p *Provider) wire(deps Deps) error {
-	ring, err := p.ring()
-	if err != nil {
+	var s services
+	if err := p.wireState(&s, deps); err != nil {
+		return err
+	}
+	if err := p.wireProofs(&s); err != nil {
+		return err
+	}
+	if err := p.wireSignOut(&s, deps); err != nil {
+		return err
+	}
+	if err := p.wireCore(&s); err != nil {
+		return err
+	}
+	return p.wireDoors(&s)
+}
+
+// services are what the doors are made of, beside what the Provider itself goes on
+// using.
+type services struct {
+	ring          *secrets.Ring
+	store         storage.Store // the issuer's part of it
+	accounts      users.Directory
+	clients       *oauthcore.Clients
+	grants        *fositestore.Store
+	devices       *device.Devices
+	passwords     *password.Service
+	mailer        mail.Mailer
+	box           *devbox.Box // nil when mail leaves
+	sessions      *session.Service
+	changes       *account.Service
+	verifications *verification.Service
+	texts         *messages.Catalogue
+}
+
+// wireState builds what keeps things: accounts, keys, clients, grants.
+func (p *Provider) wireState(s *services, deps Deps) (err error) {
+	if s.ring, err = p.ring(); err != nil {
 		return err
 	}
 	p.store = newLateStore(p.cfg, deps)
-	store := storage.Scope(p.store, p.cfg.Issuer)
-	p.epoch = &epochWatch{store: store, log: p.log}
-
-	accounts := deps.Users
-	if accounts == nil {
-		if accounts, err = users.NewDirectory(users.Config{Store: store, Now: p.now, Logger: p.log}); err != nil {
+	s.store = storage.Scope(p.store, p.cfg.Issuer)
+	p.epoch = &epochWatch{store: s.store, log: p.log}
+	if s.accounts = deps.Users; s.accounts == nil {
+		if s.accounts, err = users.NewDirectory(users.Config{Store: s.store, Now: p.now, Logger: p.log}); err != nil {
 			return err
 		}
 	}
 	p.keys, err = keys.New(keys.Config{
-		Store: store, Secrets: ring, Algorithms: endpoint.Algorithms(p.cfg),
+		Store: s.store, Secrets: s.ring, Algorithms: endpoint.Algorithms(p.cfg),
 		RotateEvery: p.cfg.Keys.RotateEvery.Std(), MaxAge: p.cfg.Keys.JWKSMaxAge.Std(),
 		Now: p.now, Logger: p.log,
 	})
 	if err != nil {
 		return err
 	}
-	clients, err := p.newClients()
-	if err != nil {
+	if s.clients, err = p.newClients(); err != nil {
 		return err
 	}
-	grants := fositestore.New(fositestore.Policy{
+	s.grants = fositestore.New(fositestore.Policy{
 		Code:         p.cfg.Tokens.Code.Std(),
 		RefreshIdle:  p.cfg.Tokens.RefreshIdle.Std(),
 		RefreshMax:   p.cfg.Tokens.RefreshMax.Std(),
 		RefreshGrace: p.cfg.Tokens.RefreshGrace.Std(),
-	}, p.now, store, ring, clients)
+	}, p.now, s.store, s.ring, s.clients)
+	return nil
+}
 
-	texts, err := messages.New()
-	if err != nil {
+// wireProofs builds what is known of a person besides the account: devices, passwords,
+// consents.
+func (p *Provider) wireProofs(s *services) (err error) {
+	if s.devices, err = device.New(device.Config{Store: s.store, Secrets: s.ring, Now: p.now}); err != nil {
 		return err
 	}
-	mailer, box, err := p.mailer(deps)
-	if err != nil {
+	if s.passwords, err = p.newPasswords(s); err != nil {
 		return err
 	}
-	devices, err := device.New(device.Config{Store: store, Secrets: ring, Now: p.now})
-	if err != nil {
+	p.consents, err = consent.New(consent.Config{Store: s.store, Grants: s.grants, Now: p.now})
+	return err
+}
+
+// wireSignOut builds the outbox, and what ends sign-ins by it: sessions, and changes of
+// an account. The outbox comes first although its handlers end sessions: they call
+// signOut, which finds them later.
+func (p *Provider) wireSignOut(s *services, deps Deps) (err error) {
+	if s.mailer, s.box, err = p.mailer(deps); err != nil {
 		return err
 	}
-	passwords, err := p.newPasswords(store, ring, devices)
-	if err != nil {
+	if p.outbox, err = p.newOutbox(s); err != nil {
 		return err
 	}
-	if p.consents, err = consent.New(consent.Config{Store: store, Grants: grants, Now: p.now}); err != nil {
-		return err
-	}
-	// The outbox's handlers end sessions, which need the outbox.
-	var sessions *session.Service
-	signOut := func(ctx context.Context, subject string, before int64, keepGrant string) error {
-		if err := sessions.EndSubject(ctx, subject, before); err != nil {
-			return err
-		}
-		return grants.RevokeSubject(ctx, subject, before, keepGrant)
-	}
-	if p.outbox, err = p.newOutbox(store, ring, accounts, grants, passwords, signOut, mailer); err != nil {
-		return err
-	}
-	sessions, err = session.New(session.Config{
+	s.sessions, err = session.New(session.Config{
 		Idle: p.cfg.Sessions.Idle.Std(), Max: p.cfg.Sessions.Max.Std(), Now: p.now, Logger: p.log,
-	}, session.Deps{Store: store, Secrets: ring, Outbox: p.outbox, Grants: grants})
+	}, session.Deps{Store: s.store, Secrets: s.ring, Outbox: p.outbox, Grants: s.grants})
 	if err != nil {
 		return err
 	}
-	changes, err := account.New(account.Config{
-		Store: store, Users: accounts, Passwords: passwords, Consents: p.consents, Outbox: p.outbox, SignOut: signOut, Now: p.now,
+	s.changes, err = account.New(account.Config{
+		Store: s.store, Users: s.accounts, Passwords: s.passwords, Consents: p.consents,
+		Outbox: p.outbox, SignOut: s.signOut, Now: p.now,
 	})
-	if err != nil {
+	return err
+}
+
+// signOut is account.SignOut.
+func (s *services) signOut(ctx context.Context, subject string, before int64, keepGrant string) error {
+	if err := s.sessions.EndSubject(ctx, subject, before); err != nil {
 		return err
 	}
-	verifications, err := verification.New(p.verificationConfig(), verification.Deps{
-		Store: store, Secrets: ring, Outbox: p.outbox, Devices: devices,
-		Accounts: provenAccounts{accounts, changes},
+	return s.grants.RevokeSubject(ctx, subject, before, keepGrant)
+}
+
+// wireCore builds the sign-in by code, and the protocol.
+func (p *Provider) wireCore(s *services) (err error) {
+	s.verifications, err = verification.New(p.verificationConfig(), verification.Deps{
+		Store: s.store, Secrets: s.ring, Outbox: p.outbox, Devices: s.devices,
+		Accounts: provenAccounts{s.accounts, s.changes},
 	})
 	if err != nil {
 		return err
@@ -117,16 +155,10 @@ func (p *Provider) wire(deps Deps) error {
 	p.core, err = oauthcore.New(oauthcore.Config{
 		Issuer: p.cfg.Issuer, Tokens: p.cfg.Tokens, Now: p.now, Logger: p.log,
 	}, oauthcore.Deps{
-		Store: store, Grants: grants, Secrets: ring, Keys: p.keys, Clients: clients, Users: accounts, Sessions: sessions, Consents: p.consents,
-		Redeemer: endpoint.Redeemer{Verifications: verifications, Clients: clients}, Reused: p.reused,
+		Store: s.store, Grants: s.grants, Secrets: s.ring, Keys: p.keys, Clients: s.clients, Users: s.accounts, Sessions: s.sessions, Consents: p.consents,
+		Redeemer: endpoint.Redeemer{Verifications: s.verifications, Clients: s.clients}, Reused: p.reused,
 	})
-	if err != nil {
-		return err
-	}
-	return p.wireDoors(services{
-		store: store, accounts: accounts, verifications: verifications, sessions: sessions, passwords: passwords, devices: devices,
-		changes: changes, texts: texts, ring: ring, box: box,
-	})
+	return err
 }
 
 // newClients prepares the registered clients, with the one client that asks others on
@@ -137,20 +169,6 @@ func (p *Provider) newClients() (*oauthcore.Clients, error) {
 		return nil, err
 	}
 	return oauthcore.NewClients(oauthcore.ClientsConfig{Issuer: p.cfg.Issuer, Outbound: asks, Now: p.now, Logger: p.log}, p.cfg.Clients)
-}
-
-// services are what the doors are made of.
-type services struct {
-	store         storage.Store
-	accounts      users.Directory
-	verifications *verification.Service
-	sessions      *session.Service
-	passwords     *password.Service
-	devices       *device.Devices
-	changes       *account.Service
-	texts         *messages.Catalogue
-	ring          *secrets.Ring
-	box           *devbox.Box // nil when mail leaves
 }
 
 // provenAccounts are the accounts as a verification needs them.
@@ -182,7 +200,7 @@ func (p *Provider) verificationConfig() verification.Config {
 	}
 }
 
-func (p *Provider) newPasswords(store storage.Store, ring *secrets.Ring, devices *device.Devices) (*password.Service, error) {
+func (p *Provider) newPasswords(s *services) (*password.Service, error) {
 	rule := p.cfg.Passwords
 	return password.New(password.Config{
 		MinLength: rule.MinLength, MaxLength: rule.MaxLength, AnyCharacters: rule.AnyCharacters,
@@ -191,37 +209,36 @@ func (p *Provider) newPasswords(store storage.Store, ring *secrets.Ring, devices
 		TriesPerKnownAccount: p.cfg.Limits.TriesPerKnownAccount,
 		TriesPerSource:       p.cfg.Limits.TriesPerSource,
 		Development:          p.cfg.Development(), Now: p.now, Logger: p.log,
-	}, password.Deps{Store: store, Secrets: ring, Devices: devices})
+	}, password.Deps{Store: s.store, Secrets: s.ring, Devices: s.devices})
 }
 
 // newOutbox makes the outbox with its handlers, before the services that fill it.
-func (p *Provider) newOutbox(store storage.Store, ring *secrets.Ring, accounts users.Directory, grants *fositestore.Store,
-	passwords *password.Service, signOutAll account.SignOut, mailer mail.Mailer) (*outbox.Outbox, error) {
+func (p *Provider) newOutbox(s *services) (*outbox.Outbox, error) {
 	templates, err := mail.NewTemplates()
 	if err != nil {
 		return nil, err
 	}
 	sendCode, err := verification.MailHandler(verification.MailConfig{
-		Store: store, Secrets: ring, Accounts: accounts, Composer: templates, Mailer: mailer,
+		Store: s.store, Secrets: s.ring, Accounts: s.accounts, Composer: templates, Mailer: s.mailer,
 		Issuer: p.cfg.Issuer, ProviderName: p.cfg.Pages.Name, Now: p.now,
 	})
 	if err != nil {
 		return nil, err
 	}
-	signOut, err := session.SignOutHandler(store, grants)
+	signOut, err := session.SignOutHandler(s.store, s.grants)
 	if err != nil {
 		return nil, err
 	}
 	handlers, err := account.Handlers(account.FollowConfig{
-		Store: store, Users: accounts, Passwords: passwords, Consents: p.consents, SignOut: signOutAll, Composer: templates, Mailer: mailer,
-		Secrets: ring, Issuer: p.cfg.Issuer, ProviderName: p.cfg.Pages.Name,
+		Store: s.store, Users: s.accounts, Passwords: s.passwords, Consents: p.consents, SignOut: s.signOut, Composer: templates, Mailer: s.mailer,
+		Secrets: s.ring, Issuer: p.cfg.Issuer, ProviderName: p.cfg.Pages.Name,
 	})
 	if err != nil {
 		return nil, err
 	}
 	handlers[verification.MailKind] = sendCode
 	handlers[session.SignOutKind] = signOut
-	return outbox.New(outbox.Config{Store: store, Now: p.now, Logger: p.log}, handlers)
+	return outbox.New(outbox.Config{Store: s.store, Now: p.now, Logger: p.log}, handlers)
 }
 
 // mailer returns what sends mail and, when that is the development mailbox, the
@@ -246,7 +263,10 @@ func (p *Provider) mailer(deps Deps) (mail.Mailer, *devbox.Box, error) {
 }
 
 // wireDoors builds the handlers and the route table.
-func (p *Provider) wireDoors(s services) error {
+func (p *Provider) wireDoors(s *services) (err error) {
+	if s.texts, err = messages.New(); err != nil {
+		return err
+	}
 	inbound, err := web.New(p.cfg.Issuer, p.cfg.TrustedProxies, p.log)
 	if err != nil {
 		return err
@@ -268,8 +288,8 @@ func (p *Provider) wireDoors(s services) error {
 	}
 	people, err := interact.New(interact.Deps{
 		Issuer: p.cfg.Issuer, Name: p.cfg.Pages.Name, Core: p.core, Verifications: s.verifications, Sessions: s.sessions,
-		Cookies: cookies, Users: s.accounts, Names: s.changes, Consents: p.consents, Passwords: s.passwords, Outbox: p.outbox, Pages: renderer, Messages: s.texts, Secrets: s.ring,
-		Inbound: inbound, Logger: p.log, Now: p.now,
+		Cookies: cookies, Users: s.accounts, Names: s.changes, Consents: p.consents, Passwords: s.passwords,
+		Outbox: p.outbox, Pages: renderer, Messages: s.texts, Secrets: s.ring, Inbound: inbound, Logger: p.log, Now: p.now,
 	})
 	if err != nil {
 		return err
