@@ -99,6 +99,13 @@ func (e *Error) WithDescription(description string) *Error {
 	return &c
 }
 
+// WithStatus returns a copy that is answered with another HTTP status.
+func (e *Error) WithStatus(status int) *Error {
+	c := *e
+	c.Status = status
+	return &c
+}
+
 // WithCause returns a copy that carries err for the log.
 func (e *Error) WithCause(err error) *Error {
 	c := *e

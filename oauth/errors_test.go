@@ -11,11 +11,11 @@ import (
 func TestErrorIsCopiedNotChanged(t *testing.T) {
 	cause := errors.New("row 7 is locked")
 	first := oauth.NewError(oauth.CodeInvalidGrant, "The code is wrong.")
-	second := first.WithCause(cause).WithDescription("The code has expired.")
-	if first.Description != "The code is wrong." || first.Err != nil {
+	second := first.WithCause(cause).WithDescription("The code has expired.").WithStatus(401)
+	if first.Description != "The code is wrong." || first.Err != nil || first.Status != 400 {
 		t.Errorf("the first error was changed: %+v", first)
 	}
-	if !errors.Is(second, cause) || second.Description != "The code has expired." || second.Code != oauth.CodeInvalidGrant {
+	if !errors.Is(second, cause) || second.Description != "The code has expired." || second.Status != 401 || second.Code != oauth.CodeInvalidGrant {
 		t.Errorf("the second error is %+v", second)
 	}
 	if got, want := second.Error(), "invalid_grant: The code has expired.: row 7 is locked"; got != want {

@@ -39,9 +39,8 @@ func (e *Endpoints) Verification(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case errors.Is(err, verification.ErrTooMany):
 		w.Header().Set("Retry-After", strconv.Itoa(int(verification.SourceWindow/time.Second)))
-		tooMany := oauth.NewError(oauth.CodeSlowDown, "Too many codes were asked for from this network; wait as long as Retry-After says, in seconds.").WithCause(err)
-		tooMany.Status = http.StatusTooManyRequests
-		e.Inbound.WriteError(w, r, tooMany)
+		e.Inbound.WriteError(w, r, oauth.NewError(oauth.CodeSlowDown,
+			"Too many codes were asked for from this network; wait as long as Retry-After says, in seconds.").WithStatus(http.StatusTooManyRequests).WithCause(err))
 		return
 	case errors.Is(err, verification.ErrRequest):
 		e.Inbound.WriteError(w, r, oauth.NewError(oauth.CodeInvalidRequest,

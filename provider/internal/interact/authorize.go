@@ -93,8 +93,7 @@ func (p *Pages) signedIn(r *http.Request, request *oauthcore.AuthorizeRequest) (
 func (p *Pages) again(w http.ResponseWriter, r *http.Request, path string, params url.Values) {
 	encoded := params.Encode()
 	if len(encoded) > maxRedirect {
-		tooLong := oauth.NewError(oauth.CodeInvalidRequest, "The request is longer than 8 KiB; shorten the state.")
-		tooLong.Status = http.StatusRequestEntityTooLarge
+		tooLong := oauth.NewError(oauth.CodeInvalidRequest, "The request is longer than 8 KiB; shorten the state.").WithStatus(http.StatusRequestEntityTooLarge)
 		p.fail(p.begin(w, r, ""), tooLong.Status, page.WrongRequest, tooLong)
 		return
 	}

@@ -40,7 +40,7 @@ func fromFosite(err error) *oauth.Error {
 	}
 	e := oauth.NewError(code, description).WithCause(err)
 	if code == oauth.CodeAccessDenied {
-		e.Status = http.StatusBadRequest
+		return e.WithStatus(http.StatusBadRequest)
 	}
 	return e
 }

@@ -55,9 +55,7 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64) (url.Values, 
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 	if tooBig := (*http.MaxBytesError)(nil); errors.As(err, &tooBig) {
-		e := oauth.NewError(oauth.CodeInvalidRequest, "The body is too large.")
-		e.Status = http.StatusRequestEntityTooLarge
-		return nil, e
+		return nil, oauth.NewError(oauth.CodeInvalidRequest, "The body is too large.").WithStatus(http.StatusRequestEntityTooLarge)
 	}
 	if err != nil {
 		return nil, oauth.NewError(oauth.CodeInvalidRequest, "The body could not be read.").WithCause(err)
