@@ -1,7 +1,6 @@
 package provider
 
 import (
-	"errors"
 	"maps"
 	"net/http"
 	"slices"
@@ -41,13 +40,12 @@ func (g *routeGuard) router(table []route, wanted func(route) bool) http.Handler
 
 // notFound answers what no row is for.
 func (g *routeGuard) notFound() http.Handler {
-	page, call := g.safely(route{person: true}, func(w http.ResponseWriter, r *http.Request) {
-		notFound := oauth.NewError(oauth.CodeInvalidRequest, "There is nothing at this address.")
-		notFound.Status = http.StatusNotFound
-		g.people.Fail(w, r, notFound.Status, notFound)
-	}), g.safely(route{app: true}, func(w http.ResponseWriter, r *http.Request) {
+	nothing := oauth.NewError(oauth.CodeInvalidRequest, "There is nothing at this address.").WithStatus(http.StatusNotFound)
+	forPeople, forApps := route{person: true}, route{app: true, cors: corsCloudBase}
+	page := g.safely(forPeople, func(w http.ResponseWriter, r *http.Request) { g.refuse(w, r, forPeople, nothing) })
+	call := g.safely(forApps, func(w http.ResponseWriter, r *http.Request) {
 		// A page has to be able to read that there is no such call.
-		if !g.cors(w, r, route{cors: corsCloudBase}, "GET, POST, PATCH, DELETE") {
+		if !g.cors(w, r, forApps, "GET, POST, PATCH, DELETE") {
 			g.apps.NotFound(w, r)
 		}
 	})
@@ -77,27 +75,31 @@ func (g *routeGuard) handler(row route) http.Handler {
 		switch {
 		case !ok:
 			w.Header().Set("Allow", allow)
-			g.refuse(w, r, row, http.StatusMethodNotAllowed, oauth.CodeInvalidRequest, "This method is not allowed here; the Allow header lists those that are.")
+			g.refuse(w, r, row, oauth.NewError(oauth.CodeInvalidRequest,
+				"This method is not allowed here; the Allow header lists those that are.").WithStatus(http.StatusMethodNotAllowed))
 		case !row.early && !g.ready():
-			g.refuse(w, r, row, http.StatusServiceUnavailable, oauth.CodeTemporarilyUnavailable, "The server is starting or stopping; try again in a few seconds.")
+			g.refuse(w, r, row, oauth.NewError(oauth.CodeTemporarilyUnavailable, "The server is starting or stopping; try again in a few seconds."))
 		default:
 			handle(w, r)
 		}
 	})
 }
 
-func (g *routeGuard) refuse(w http.ResponseWriter, r *http.Request, row route, status int, code, description string) {
+// refuse answers in place of a handler, in the row's own form. Where e has a cause it
+// is one of ours, and people and apps are told no code of it.
+func (g *routeGuard) refuse(w http.ResponseWriter, r *http.Request, row route, e *oauth.Error) {
+	cause := e.Err
+	if cause == nil {
+		cause = e
+	}
 	switch {
 	case row.person:
-		g.people.Fail(w, r, status, oauth.NewError(code, description))
-		return
+		g.people.Fail(w, r, e.Status, cause)
 	case row.app:
-		g.apps.Refuse(w, r, status, errors.New(description))
-		return
+		g.apps.Refuse(w, r, e.Status, cause)
+	default:
+		g.inbound.WriteError(w, r, e)
 	}
-	e := oauth.NewError(code, description)
-	e.Status = status
-	g.inbound.WriteError(w, r, e)
 }
 
 // cors sets the headers that let pages of other origins read the answer, and

@@ -58,13 +58,5 @@ func (g *routeGuard) recovered(w *reply, r *http.Request, row route) {
 	for _, name := range []string{"Content-Length", "Content-Encoding", "Content-Language", "ETag", "Location", "WWW-Authenticate"} {
 		w.Header().Del(name)
 	}
-	switch {
-	case row.person:
-		g.people.Fail(w, r, http.StatusInternalServerError, cause)
-		return
-	case row.app:
-		g.apps.Refuse(w, r, http.StatusInternalServerError, cause)
-		return
-	}
-	g.inbound.WriteError(w, r, oauth.NewError(oauth.CodeServerError, "The request could not be completed.").WithCause(cause))
+	g.refuse(w, r, row, oauth.NewError(oauth.CodeServerError, "The request could not be completed.").WithCause(cause))
 }
