@@ -53,9 +53,9 @@ func (s *Store) RevokeGrant(ctx context.Context, id string, owner func(*Grant) b
 	return found, err
 }
 
-// RevokeReused ends a grant of which something was used twice. It reports false when
-// somebody else had ended it before.
-func (s *Store) RevokeReused(ctx context.Context, id string) (ended bool, err error) {
+// EndGrant is RevokeGrant for what we decide ourselves, whoever owns the grant. It
+// reports false when the grant was ended before, or there is none.
+func (s *Store) EndGrant(ctx context.Context, id string) (ended bool, err error) {
 	_, ended, err = s.revokeGrant(ctx, id, func(*Grant) bool { return true })
 	return ended, err
 }

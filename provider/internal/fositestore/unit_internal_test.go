@@ -180,7 +180,7 @@ func TestLostReplies(t *testing.T) {
 	if err := storage.Settle(t.Context(), s.records, r); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.RevokeGrant(t.Context(), winner.grant.ID, func(*Grant) bool { return true }); err != nil {
+	if _, err := s.EndGrant(t.Context(), winner.grant.ID); err != nil {
 		t.Fatal(err)
 	}
 	got, err := s.records.Get(t.Context(), winner.key())
@@ -216,14 +216,14 @@ func TestWhoEndedTheGrant(t *testing.T) {
 	})
 	for name, c := range map[string]struct{ before, ours bool }{"it was alive": {false, true}, "it was ended before": {true, false}} {
 		t.Run(name, func(t *testing.T) {
-			for _, how := range []string{"Commit", "RevokeReused"} {
+			for _, how := range []string{"Commit", "EndGrant"} {
 				u, err := use(t, s, family(t, s), "app")
 				if err != nil {
 					t.Fatal(err)
 				}
 				u.Revoke()
 				if c.before {
-					if ended, err := s.RevokeReused(t.Context(), u.grant.ID); err != nil || !ended {
+					if ended, err := s.EndGrant(t.Context(), u.grant.ID); err != nil || !ended {
 						t.Fatalf("before: %t, %v", ended, err)
 					}
 				}
@@ -233,7 +233,7 @@ func TestWhoEndedTheGrant(t *testing.T) {
 					err = u.Commit(t.Context())
 					ours = u.Ended()
 				} else {
-					ours, err = s.RevokeReused(t.Context(), u.grant.ID)
+					ours, err = s.EndGrant(t.Context(), u.grant.ID)
 				}
 				losing = 0
 				if err != nil || ours != c.ours {

@@ -27,7 +27,7 @@ func (c *Core) endReused(ctx context.Context, unit *fositestore.Unit) error {
 	ended := unit.Ended()
 	if errors.Is(err, fositestore.ErrLost) {
 		// Whatever was faster: a family of which a token was used twice ends.
-		ended, err = c.grants.RevokeReused(ctx, g.ID)
+		ended, err = c.grants.EndGrant(ctx, g.ID)
 	}
 	if err != nil {
 		return err

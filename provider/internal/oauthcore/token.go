@@ -191,7 +191,7 @@ func (c *Core) settle(ctx context.Context, unit *fositestore.Unit) (successor st
 	_, err := standing()
 	switch {
 	case errors.Is(err, errStanding):
-		if _, err := c.grants.RevokeGrant(ctx, before.ID, anyOwner); err != nil {
+		if _, err := c.grants.EndGrant(ctx, before.ID); err != nil {
 			return "", Outage(err)
 		}
 		return "", oauth.NewError(oauth.CodeInvalidGrant, "The account is closed, or the person has signed out or does not allow this any more.").WithCause(err)
@@ -213,8 +213,6 @@ func (c *Core) settle(ctx context.Context, unit *fositestore.Unit) (successor st
 	}
 	return "", oauth.NewError(oauth.CodeInvalidGrant, "Another request with the same code or refresh token was first.").WithCause(commitErr)
 }
-
-func anyOwner(*fositestore.Grant) bool { return true }
 
 // errStanding says that nobody stands behind a grant any more.
 var errStanding = errors.New("the account cannot sign in, its session is over, or its consent is withdrawn")
