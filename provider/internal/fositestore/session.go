@@ -16,6 +16,7 @@ type Session struct {
 	ACR         string
 	AMR         []string
 	SessionID   string
+	Consent     string // the person's consent that what is granted rests on, "" for none
 	Nonce       string
 	RequestedAt time.Time
 

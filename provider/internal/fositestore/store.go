@@ -133,6 +133,8 @@ func (s *Store) CreateAuthorizeCodeSession(ctx context.Context, _ string, reques
 		AuthTime:    session.AuthTime.Unix(),
 		ACR:         session.ACR,
 		AMR:         session.AMR,
+		Consent:     session.Consent != "",
+		ConsentID:   session.Consent,
 		CodeHash:    hash[:],
 		CodeExpires: u.now.Add(s.policy.Code).UnixMilli(),
 		RedirectURI: request.GetRequestForm().Get("redirect_uri"),

@@ -3,7 +3,6 @@ package oauthcore
 import (
 	"context"
 	"errors"
-	"github.com/lettergate/lettergate/provider/internal/pkce"
 	"net/http"
 	"net/url"
 	"slices"
@@ -14,6 +13,7 @@ import (
 	"github.com/lettergate/lettergate/config"
 	"github.com/lettergate/lettergate/oauth"
 	"github.com/lettergate/lettergate/provider/internal/fositestore"
+	"github.com/lettergate/lettergate/provider/internal/pkce"
 )
 
 // An AuthorizeRequest is an authorization request whose client and redirect URI
@@ -216,13 +216,10 @@ func (c *Core) IssueCode(ctx context.Context, r *AuthorizeRequest, a Approval) (
 	}
 	resp, err := c.engine.NewAuthorizeResponse(ctx, ar, &fositestore.Session{
 		Subject: a.Subject, AuthTime: a.AuthTime, RequestedAt: unit.Now(), ACR: a.ACR, AMR: a.AMR,
-		SessionID: a.SessionID, Nonce: r.Params.Get("nonce"),
+		SessionID: a.SessionID, Consent: a.Consent, Nonce: r.Params.Get("nonce"),
 	})
 	if err != nil {
 		return AuthorizeResponse{}, fromFosite(err)
-	}
-	if g := unit.Grant(); g != nil {
-		g.Consent, g.ConsentID = a.Consent != "", a.Consent
 	}
 	switch err := unit.Commit(ctx); {
 	case errors.Is(err, fositestore.ErrExists):
