@@ -2,9 +2,7 @@ package provider
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
-	"runtime/debug"
 	"time"
 
 	"github.com/lettergate/lettergate/provider/internal/oauthcore"
@@ -70,9 +68,8 @@ func (p *Provider) raise(ctx context.Context, e Event) {
 	e.At, e.RequestID = p.now(), web.RequestID(ctx)
 	defer func() {
 		if fault := recover(); fault != nil {
-			// Its type and stack, not its value, which may hold anything.
 			p.log.LogAttrs(ctx, slog.LevelError, "Deps.Hooks.Event panicked", slog.String("event", string(e.Kind)),
-				slog.String("request_id", e.RequestID), slog.String("err", fmt.Sprintf("panic: %T\n%s", fault, debug.Stack())))
+				slog.String("request_id", e.RequestID), slog.Any("err", oauthcore.Panicked(fault)))
 		}
 	}()
 	p.hooks.Event(ctx, e)

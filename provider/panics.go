@@ -3,9 +3,9 @@ package provider
 import (
 	"fmt"
 	"net/http"
-	"runtime/debug"
 
 	"github.com/lettergate/lettergate/oauth"
+	"github.com/lettergate/lettergate/provider/internal/oauthcore"
 )
 
 // A reply remembers whether anything of an answer is on its way. It can do nothing but
@@ -37,10 +37,9 @@ func (g *routeGuard) safely(row route, handle http.HandlerFunc) http.Handler {
 	})
 }
 
-// recovered, deferred, answers a panic with a 500 that tells the peer nothing. Of
-// the panic its type and stack are logged, not its value, which may hold anything.
-// What is on its way already cannot be taken back: the connection is cut, so that it
-// is not taken for a whole answer.
+// recovered, deferred, answers a panic with a 500 that tells the peer nothing. What is
+// on its way already cannot be taken back: the connection is cut, so that it is not
+// taken for a whole answer.
 func (g *routeGuard) recovered(w *reply, r *http.Request, row route) {
 	fault := recover()
 	if fault == nil {
@@ -49,7 +48,7 @@ func (g *routeGuard) recovered(w *reply, r *http.Request, row route) {
 	if fault == http.ErrAbortHandler {
 		panic(fault)
 	}
-	cause := fmt.Errorf("panic: %T\n%s", fault, debug.Stack())
+	cause := oauthcore.Panicked(fault)
 	if w.begun {
 		g.inbound.LogError(r, fmt.Errorf("the answer was cut off: %w", cause))
 		panic(http.ErrAbortHandler)

@@ -5,10 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"github.com/lettergate/lettergate/provider/internal/secrets"
 	"time"
 
 	"github.com/lettergate/lettergate/provider/internal/outbox"
+	"github.com/lettergate/lettergate/provider/internal/secrets"
 	"github.com/lettergate/lettergate/provider/storage"
 )
 
