@@ -236,7 +236,7 @@ func (c Client) checkKeys(l *faultList, path string) {
 		l.add(keyPath(path, "token_endpoint_auth_method"), "%s needs the client's public keys: write them under jwks, or where they are published under jwks_uri", quote(c.AuthMethod()))
 	}
 	alg := c.TokenEndpointAuthSigningAlg
-	if len(c.JWKS.Keys) > 0 && alg != "" && slices.Contains(assertionAlgorithms(), alg) &&
+	if len(c.JWKS.Keys) > 0 && alg != "" && slices.Contains(AssertionAlgorithms(), alg) &&
 		!slices.ContainsFunc(c.JWKS.Keys, func(k JWK) bool { return slices.Contains(k.algorithms(), alg) }) {
 		l.add(keyPath(path, "token_endpoint_auth_signing_alg"), "%s fits none of the keys under jwks; leave it out", alg)
 	}

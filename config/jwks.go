@@ -143,8 +143,9 @@ func decodeMember(s string) []byte {
 	return raw
 }
 
-// assertionAlgorithms are those that a client may sign an assertion with.
-func assertionAlgorithms() []string { return []string{"ES256", "PS256", "RS256", "EdDSA"} }
+// AssertionAlgorithms returns, in a new slice, the algorithms that a client may sign its
+// assertions with.
+func AssertionAlgorithms() []string { return []string{"RS256", "PS256", "ES256", "EdDSA"} }
 
 // algorithms are those that a key can verify.
 func (k JWK) algorithms() []string {
@@ -170,7 +171,7 @@ func (s JWKS) check(l *faultList, path string) {
 		}
 		if _, err := k.PublicKey(); err != nil {
 			l.add(at, "cannot be used: %s", err)
-		} else if len(k.algorithms()) == 0 && slices.Contains(assertionAlgorithms(), k.Algorithm) {
+		} else if len(k.algorithms()) == 0 && slices.Contains(AssertionAlgorithms(), k.Algorithm) {
 			l.add(keyPath(at, "alg"), "%s does not fit a key of %s; leave it out", k.Algorithm, k.Type)
 		}
 	}

@@ -14,11 +14,9 @@ import (
 	"net/http"
 	"net/url"
 
+	"github.com/lettergate/lettergate/config"
 	"github.com/lettergate/lettergate/oauth"
 )
-
-// AssertionAlgorithms are those that a client may sign an assertion with.
-func AssertionAlgorithms() []string { return []string{"RS256", "PS256", "ES256", "EdDSA"} }
 
 // errAssertion is the one answer to every assertion that is not good, whoever sent
 // it and whatever is wrong with it.
@@ -51,7 +49,7 @@ func (c *Core) authenticateByAssertion(r *http.Request, form url.Values) (*Clien
 		keys.client = client
 	}
 	err = assertion.Verify(r.Context(), oauth.AssertionRules{
-		Audiences: []string{c.issuer, c.issuer + "/oauth2/token"}, Algorithms: AssertionAlgorithms(), Now: c.now(),
+		Audiences: []string{c.issuer, c.issuer + "/oauth2/token"}, Algorithms: config.AssertionAlgorithms(), Now: c.now(),
 	}, keys)
 	switch {
 	case errors.Is(err, oauth.ErrInvalidToken):
