@@ -29,7 +29,7 @@ func (c Config) crossFaults() Faults {
 	c.Passwords.check(&l)
 	c.checkTestCodes(&l)
 	c.Mail.check(&l)
-	c.checkKeyURIs(&l)
+	c.checkPlainKeyURIs(&l)
 	seen := make(map[string]int, len(c.Clients))
 	for i, client := range c.Clients {
 		path := indexPath("clients", i)

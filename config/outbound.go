@@ -10,7 +10,7 @@ import (
 )
 
 // checkKeyURI accepts where a client's keys may be published. Whether http is allowed
-// there depends on more than the URI.
+// there depends on more than the URI; [Config.checkPlainKeyURIs] looks at that.
 func checkKeyURI(value string) string {
 	u, why := parseURI(value)
 	switch {
@@ -19,7 +19,7 @@ func checkKeyURI(value string) string {
 	case u.Scheme != "https" && u.Scheme != "http":
 		return "use https"
 	case u.Scheme == "http" && !loopbackHost(u.Hostname()):
-		u.Scheme = "https" // for the rest; checkKeyURIs asks for more than loopback
+		u.Scheme = "https" // so that checkAuthority looks at the rest
 	}
 	return checkAuthority(u)
 }
@@ -54,8 +54,9 @@ func hostPort(u *url.URL) string {
 	return net.JoinHostPort(strings.ToLower(u.Hostname()), cmp.Or(u.Port(), port))
 }
 
-// checkKeyURIs checks that what is http is allowed to be.
-func (c Config) checkKeyURIs(l *faultList) {
+// checkPlainKeyURIs checks that jwks_uri is http only where outbound.insecure_allow says
+// so.
+func (c Config) checkPlainKeyURIs(l *faultList) {
 	for i, client := range c.Clients {
 		if checkKeyURI(client.JWKSURI) != "" {
 			continue // absent, or said already

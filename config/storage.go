@@ -87,8 +87,8 @@ func (c Config) storagePlace(secret Secret, u storageURL) string {
 }
 
 // Warnings returns what is allowed and may still be a mistake, each with its Path:
-// what nobody or anybody can sign in with, keys that cannot be fetched, and stores that are reached without TLS that proves
-// who answers. Its receiver is valid; none of it keeps a provider from working.
+// what nobody or anybody can sign in with, keys that cannot be fetched, and stores that
+// are reached without TLS that proves who answers. Its receiver is valid; none of it keeps a provider from working.
 func (c Config) Warnings() []Fault {
 	var l faultList
 	c.warnOfStore(&l, "storage.url", c.Storage.URL)

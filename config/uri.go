@@ -19,8 +19,8 @@ var (
 	issuerPath    = regexp.MustCompile(`^(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*$`)
 )
 
-// parseURI parses what an issuer, a redirect URI or an origin may at most be: an
-// absolute URI without fragment, credentials or characters that do not belong.
+// parseURI parses what an issuer, a redirect URI, an origin or the address of a key set
+// may at most be: an absolute URI without fragment, credentials or characters that do not belong.
 func parseURI(value string) (*url.URL, string) {
 	if len(value) > maxURI {
 		return nil, "it is longer than 2000 characters"

@@ -30,9 +30,9 @@ type ClientAssertion struct {
 	parts    tokenParts
 	kid, alg string
 
-	clientID, id             string
-	audience                 []string
-	expires, notBefore, born time.Time // the last two are zero when absent
+	clientID, id                   string
+	audience                       []string
+	expiresAt, notBefore, issuedAt time.Time // the last two are zero when absent
 }
 
 // ParseClientAssertion takes apart an assertion of at most 8 KiB. It is as strict
@@ -95,12 +95,12 @@ func (a *ClientAssertion) readClaims() error {
 	}
 	a.clientID, a.id = m.text("iss"), m.text("jti")
 	subject := m.text("sub")
-	a.audience, a.expires = m.audience(), m.date("exp")
+	a.audience, a.expiresAt = m.audience(), m.date("exp")
 	if m.has("nbf") {
 		a.notBefore = m.date("nbf")
 	}
 	if m.has("iat") {
-		a.born = m.date("iat")
+		a.issuedAt = m.date("iat")
 	}
 	switch {
 	case m.err != nil:
@@ -121,7 +121,7 @@ func (a *ClientAssertion) ClientID() string { return a.clientID }
 func (a *ClientAssertion) ID() string { return a.id }
 
 // Until is from when on Verify refuses the assertion.
-func (a *ClientAssertion) Until() time.Time { return a.expires.Add(maxLeeway) }
+func (a *ClientAssertion) Until() time.Time { return a.expiresAt.Add(maxLeeway) }
 
 // AssertionRules say which client assertions a server accepts. All are required.
 type AssertionRules struct {
@@ -165,11 +165,11 @@ func (a *ClientAssertion) check(rules AssertionRules) error {
 		return errors.New("aud is not this server alone")
 	case !rules.Now.Before(a.Until()):
 		return errors.New("the assertion has expired")
-	case a.expires.After(latest.Add(maxAssertionLife)):
+	case a.expiresAt.After(latest.Add(maxAssertionLife)):
 		return errors.New("exp is more than ten minutes ahead")
 	case a.notBefore.After(latest):
 		return errors.New("nbf is in the future")
-	case a.born.After(latest):
+	case a.issuedAt.After(latest):
 		return errors.New("iat is in the future")
 	}
 	return nil

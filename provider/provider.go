@@ -64,7 +64,7 @@ type Provider struct {
 	routes http.Handler
 	root   http.Handler
 
-	consents *consent.Service
+	consents *consent.Service // for WithdrawConsent
 
 	running atomic.Bool
 	ready   atomic.Bool
