@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/lettergate/lettergate/provider/internal/oauthcore"
+	"github.com/lettergate/lettergate/provider/internal/web"
 	"github.com/lettergate/lettergate/provider/users"
 )
 
@@ -242,13 +243,13 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
 	f := faultOf(err)
 	a.Inbound.Log(r, f.status, f)
 	if f.retry > 0 {
-		w.Header().Set("Retry-After", strconv.Itoa(f.retry))
+		web.RetryAfter(w.Header(), f.retry)
 	}
 	if f.status == http.StatusUnauthorized {
 		w.Header().Set("WWW-Authenticate", "Bearer")
 	}
 	a.Inbound.WriteJSON(w, r, f.status, answerFault{
-		Error: f.code, Code: f.number, Description: a.Messages.Text(a.lang(r), f.text, f.args), RetryAfter: f.retry,
+		Error: f.code, Code: f.number, Description: a.Messages.Text(a.lang(r), f.text, f.args), RetryAfter: int(seconds(f.retry)),
 	})
 }
 

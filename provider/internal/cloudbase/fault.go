@@ -8,6 +8,7 @@ import (
 
 	"github.com/lettergate/lettergate/oauth"
 	"github.com/lettergate/lettergate/provider/internal/password"
+	"github.com/lettergate/lettergate/provider/internal/web"
 	"github.com/lettergate/lettergate/provider/storage"
 	"github.com/lettergate/lettergate/provider/users"
 )
@@ -20,7 +21,7 @@ type fault struct {
 	status int // no client looks at it; logs and proxies do
 	text   string
 	args   map[string]string
-	retry  int // seconds, 0 for not to be said
+	retry  time.Duration // 0 for not to be said
 	cause  error
 }
 
@@ -118,13 +119,13 @@ func errMethod() *fault {
 
 // errTooMany makes the SDK wait as long.
 func errTooMany(wait time.Duration) *fault {
-	return &fault{code: "resource_exhausted", number: numberResourceExhausted, status: http.StatusTooManyRequests, text: "api.too_many", retry: int(seconds(wait))}
+	return &fault{code: "resource_exhausted", number: numberResourceExhausted, status: http.StatusTooManyRequests, text: "api.too_many", retry: wait}
 }
 
 func errMissing(field string) *fault { return invalid("api.missing").with("field", field) }
 
 func errUnavailable(cause error) *fault {
-	return &fault{code: "unavailable", number: numberUnavailable, status: http.StatusServiceUnavailable, text: "api.unavailable", retry: 5, cause: cause}
+	return &fault{code: "unavailable", number: numberUnavailable, status: http.StatusServiceUnavailable, text: "api.unavailable", retry: web.OutagePause, cause: cause}
 }
 
 // faultOf says what a caller is told of an error. What no handler has named is ours.
@@ -137,7 +138,7 @@ func faultOf(err error) *fault {
 		return errDenied("api.sudo").because(err)
 	case errors.Is(err, password.ErrBusy):
 		f := errUnavailable(err)
-		f.text, f.retry = "api.busy", 2
+		f.text, f.retry = "api.busy", 2*time.Second
 		return f
 	case errors.Is(err, storage.ErrUnavailable), errors.Is(err, storage.ErrConflict), errors.Is(err, users.ErrConflict),
 		errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):

@@ -5,13 +5,13 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/lettergate/lettergate/config"
 	"github.com/lettergate/lettergate/oauth"
 	"github.com/lettergate/lettergate/provider/internal/oauthcore"
 	"github.com/lettergate/lettergate/provider/internal/verification"
+	"github.com/lettergate/lettergate/provider/internal/web"
 	"github.com/lettergate/lettergate/provider/mail"
 )
 
@@ -38,7 +38,7 @@ func (e *Endpoints) Verification(w http.ResponseWriter, r *http.Request) {
 	started, ticket, err := e.Verifications.Start(r.Context(), request)
 	switch {
 	case errors.Is(err, verification.ErrTooMany):
-		w.Header().Set("Retry-After", strconv.Itoa(int(verification.SourceWindow/time.Second)))
+		web.RetryAfter(w.Header(), verification.SourceWindow)
 		e.Inbound.WriteError(w, r, oauth.NewError(oauth.CodeSlowDown,
 			"Too many codes were asked for from this network; wait as long as Retry-After says, in seconds.").WithStatus(http.StatusTooManyRequests).WithCause(err))
 		return

@@ -26,7 +26,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 
@@ -94,11 +93,6 @@ type visit struct {
 	r       *http.Request
 	lang    string
 	browser []byte // the browser's secret, nil until it has one
-}
-
-// wait says how long to wait before asking again, at most.
-func (v *visit) wait(d time.Duration) {
-	v.w.Header().Set("Retry-After", strconv.Itoa(int(d/time.Second)))
 }
 
 // begin reads the browser's secret and the person's language.
@@ -176,7 +170,7 @@ func (p *Pages) fail(v *visit, status int, problem string, cause error) {
 		code = e.Code
 	}
 	if status == http.StatusServiceUnavailable {
-		v.w.Header().Set("Retry-After", "5")
+		web.RetryAfter(v.w.Header(), web.OutagePause)
 	}
 	id := web.RequestID(v.r.Context())
 	err := p.Pages.Render(v.w, status, page.Error{Lang: v.lang, Problem: problem, Code: code, RequestID: id})

@@ -15,6 +15,7 @@ import (
 	"github.com/lettergate/lettergate/provider/internal/page"
 	"github.com/lettergate/lettergate/provider/internal/session"
 	"github.com/lettergate/lettergate/provider/internal/verification"
+	"github.com/lettergate/lettergate/provider/internal/web"
 	"github.com/lettergate/lettergate/provider/mail"
 )
 
@@ -107,7 +108,7 @@ func (p *Pages) Email(w http.ResponseWriter, r *http.Request) {
 	}
 	started, ticket, err := p.Verifications.Start(r.Context(), start)
 	if errors.Is(err, verification.ErrTooMany) {
-		v.wait(verification.SourceWindow)
+		web.RetryAfter(v.w.Header(), verification.SourceWindow)
 		p.showSignIn(v, http.StatusTooManyRequests, i, request, signIn{email: typed, problem: page.TooManySends})
 		return
 	}
@@ -252,7 +253,7 @@ func (p *Pages) Resend(w http.ResponseWriter, r *http.Request) {
 	ticket, err := p.Verifications.Resend(r.Context(), view.ID, v.browser, p.Inbound.Source(r))
 	switch {
 	case errors.Is(err, verification.ErrTooMany):
-		v.wait(verification.SourceWindow)
+		web.RetryAfter(v.w.Header(), verification.SourceWindow)
 		p.showCode(v, http.StatusTooManyRequests, view, request, page.TooManySends, nil)
 		return
 	case errors.Is(err, verification.ErrNoResend):

@@ -16,7 +16,9 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/lettergate/lettergate/oauth"
 	"github.com/lettergate/lettergate/provider/internal/secrets"
@@ -137,6 +139,15 @@ func (in *Inbound) WriteJSON(w http.ResponseWriter, r *http.Request, status int,
 	w.Write(body) // a peer that went away is nobody's error
 }
 
+// OutagePause is how long whoever meets an outage is asked to wait.
+const OutagePause = 5 * time.Second
+
+// RetryAfter asks whoever gets the answer to wait before asking again, in whole seconds
+// (RFC 9110 section 10.2.3).
+func RetryAfter(h http.Header, wait time.Duration) {
+	h.Set("Retry-After", strconv.Itoa(int(wait/time.Second)))
+}
+
 // WriteError writes an OAuth error as JSON (RFC 6749 section 5.2) and logs its
 // cause, if it is ours, once.
 func (in *Inbound) WriteError(w http.ResponseWriter, r *http.Request, e *oauth.Error) {
@@ -147,7 +158,7 @@ func (in *Inbound) WriteError(w http.ResponseWriter, r *http.Request, e *oauth.E
 			w.Header().Set("WWW-Authenticate", `Basic realm="`+in.origin+`", charset="UTF-8"`)
 		}
 	case http.StatusServiceUnavailable:
-		w.Header().Set("Retry-After", "5")
+		RetryAfter(w.Header(), OutagePause)
 	}
 	in.WriteJSON(w, r, e.Status, e)
 }
