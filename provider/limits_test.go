@@ -2,6 +2,7 @@ package provider_test
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -75,6 +76,38 @@ type attack struct {
 
 // attacks are for each route that tries or sends.
 func attacks() map[string]attack {
+	sends := func(row string, passed int) attack {
+		fl := specimens()[row]
+		return attack{passed: passed, wrong: passed, stopped: http.StatusTooManyRequests, prepare: func(s *server, address string) func(bool) answer {
+			ask := fl.prepare(s, address)
+			return func(bool) answer { return ask() }
+		}}
+	}
+	all := map[string]attack{
+		"/login/email":          sends("POST /login/email", http.StatusSeeOther),
+		"/login/code/resend":    sends("POST /login/code/resend", http.StatusSeeOther),
+		"/oauth2/verification":  sends("POST /oauth2/verification", http.StatusOK),
+		"/auth/v1/verification": sends("POST /auth/v1/verification", http.StatusOK),
+		"/oauth2/token": {passed: http.StatusOK, wrong: http.StatusBadRequest, stopped: http.StatusBadRequest, prepare: func(s *server, address string) func(bool) answer {
+			v := s.begin(address)
+			return func(right bool) answer {
+				if !right {
+					return s.redeem(v.wrong())
+				}
+				return s.redeem(v)
+			}
+		}},
+	}
+	maps.Copy(all, pageAttacks())
+	maps.Copy(all, appAttacks())
+	return all
+}
+
+// The password that an account under attack has, and one that it has not.
+const rightPassword, wrongPassword = "password123", "password124"
+
+// pageAttacks type what is wrong into a page.
+func pageAttacks() map[string]attack {
 	guess := func(prepare func(s *server, address string) (b *browser, f form, field, value string)) attack {
 		return attack{passed: http.StatusSeeOther, wrong: http.StatusBadRequest, stopped: http.StatusBadRequest, prepare: func(s *server, address string) func(bool) answer {
 			b, f, field, value := prepare(s, address)
@@ -86,6 +119,23 @@ func attacks() map[string]attack {
 			}
 		}}
 	}
+	return map[string]attack{
+		"/login/code": guess(func(s *server, address string) (*browser, form, string, string) {
+			b := s.browser()
+			action, fields := formOf(s.t, b.submit(b.get(authorizePath(webID)), "email", "email", address).body, "code")
+			return b, form{action: action, values: fields}, "code", s.code(address)
+		}),
+		"/login/password": guess(func(s *server, address string) (*browser, form, string, string) {
+			s.app(envID).signedUp(address, "", rightPassword)
+			b := s.browser()
+			action, fields := formOf(s.t, b.onPasswordPage(authorizePath(webID), address).body, "password")
+			return b, form{action: action, values: fields}, "password", rightPassword
+		}),
+	}
+}
+
+// appAttacks are calls of an app, from a device that nobody knows.
+func appAttacks() map[string]attack {
 	call := func(wrong int, prepare func(a *app, email string) (good, bad req)) attack {
 		return attack{passed: http.StatusOK, wrong: wrong, stopped: wrong, prepare: func(s *server, address string) func(bool) answer {
 			a := s.app(envID)
@@ -100,39 +150,7 @@ func attacks() map[string]attack {
 			}
 		}}
 	}
-	sends := func(row string, passed int) attack {
-		fl := specimens()[row]
-		return attack{passed: passed, wrong: passed, stopped: http.StatusTooManyRequests, prepare: func(s *server, address string) func(bool) answer {
-			ask := fl.prepare(s, address)
-			return func(bool) answer { return ask() }
-		}}
-	}
-	const right, not = "password123", "password124"
 	return map[string]attack{
-		"/login/email":          sends("POST /login/email", http.StatusSeeOther),
-		"/login/code/resend":    sends("POST /login/code/resend", http.StatusSeeOther),
-		"/oauth2/verification":  sends("POST /oauth2/verification", http.StatusOK),
-		"/auth/v1/verification": sends("POST /auth/v1/verification", http.StatusOK),
-		"/login/code": guess(func(s *server, address string) (*browser, form, string, string) {
-			b := s.browser()
-			action, fields := formOf(s.t, b.submit(b.get(authorizePath(webID)), "email", "email", address).body, "code")
-			return b, form{action: action, values: fields}, "code", s.code(address)
-		}),
-		"/login/password": guess(func(s *server, address string) (*browser, form, string, string) {
-			s.app(envID).signedUp(address, "", right)
-			b := s.browser()
-			action, fields := formOf(s.t, b.onPasswordPage(authorizePath(webID), address).body, "password")
-			return b, form{action: action, values: fields}, "password", right
-		}),
-		"/oauth2/token": {passed: http.StatusOK, wrong: http.StatusBadRequest, stopped: http.StatusBadRequest, prepare: func(s *server, address string) func(bool) answer {
-			v := s.begin(address)
-			return func(right bool) answer {
-				if !right {
-					return s.redeem(v.wrong())
-				}
-				return s.redeem(v)
-			}
-		}},
 		"/auth/v1/verification/verify": call(http.StatusBadRequest, func(a *app, email string) (req, req) {
 			a.device = "" // the verification is bound to none
 			v := a.verification(email)
@@ -143,22 +161,22 @@ func attacks() map[string]attack {
 			return try(code), try(started{code: code}.wrong().code)
 		}),
 		"/auth/v1/signin": call(http.StatusBadRequest, func(a *app, email string) (req, req) {
-			a.signedUp(email, "", right)
+			a.signedUp(email, "", rightPassword)
 			try := func(password string) req {
 				return req{path: "signin", body: fields{"username": email, "password": password}}
 			}
-			return try(right), try(not)
+			return try(rightPassword), try(wrongPassword)
 		}),
 		"/auth/v1/user/sudo": call(http.StatusBadRequest, func(a *app, email string) (req, req) {
-			a.signedUp(email, "", right)
+			a.signedUp(email, "", rightPassword)
 			try := func(password string) req {
 				return req{path: "user/sudo", body: fields{"password": password}, bearer: true}
 			}
-			return try(right), try(not)
+			return try(rightPassword), try(wrongPassword)
 		}),
 		"/auth/v1/user/password": call(http.StatusBadRequest, func(a *app, email string) (req, req) {
-			a.signedUp(email, "", right)
-			return a.change(right, "password456"), a.change(not, "password456")
+			a.signedUp(email, "", rightPassword)
+			return a.change(rightPassword, "password456"), a.change(wrongPassword, "password456")
 		}),
 	}
 }
