@@ -16,7 +16,9 @@
 // signature over the bytes that arrived, and only then believes the claims. The
 // usual source is [RemoteKeys], which reads the issuer's keys over HTTP and
 // keeps them through rotations and outages. A [ClientAssertion], which a client signs
-// for an authorization server, goes the same way.
+// for an authorization server, goes the same way, and so does what an issuer tells a
+// client about a sign-in, an [IDToken] or a [LogoutToken], in front of a verifier of its
+// own.
 //
 // The verifier remembers tokens that were good, because the same ones come again
 // and again. What it remembers is one fact, that a key signed these bytes, which

@@ -27,10 +27,24 @@ type Metadata struct {
 	Issuer string `json:"issuer"`
 	// JWKSURI is where its public keys are. Empty when it has none to show.
 	JWKSURI string `json:"jwks_uri,omitempty"`
-	// IntrospectionEndpoint is where services ask about tokens. One that is no https
-	// URL (or http on a loopback host, of an http issuer) is left empty, as one that is
-	// missing: whoever needs only the keys is not to suffer from it.
+
+	// The endpoints. One that is no https URL (or http on a
+	// loopback host, of an http issuer) is left empty, as one that is missing: it
+	// must not be used, and whoever needs only the keys is not to suffer from it.
+	AuthorizationEndpoint string `json:"authorization_endpoint,omitempty"`
+	TokenEndpoint         string `json:"token_endpoint,omitempty"`
+	UserInfoEndpoint      string `json:"userinfo_endpoint,omitempty"`
+	RevocationEndpoint    string `json:"revocation_endpoint,omitempty"`
+	EndSessionEndpoint    string `json:"end_session_endpoint,omitempty"`
+	// IntrospectionEndpoint is where services ask about tokens.
 	IntrospectionEndpoint string `json:"introspection_endpoint,omitempty"`
+
+	// TokenAuthMethods are the ways in which clients may authenticate themselves at
+	// the token endpoint. Empty means client_secret_basic (RFC 8414 section 2).
+	TokenAuthMethods []string `json:"token_endpoint_auth_methods_supported,omitempty"`
+	// ResponseIssuer says that every authorization response names the issuer (RFC
+	// 9207), so that one without it is not the issuer's.
+	ResponseIssuer bool `json:"authorization_response_iss_parameter_supported,omitempty"`
 }
 
 // FetchMetadata reads the metadata of issuer, which is an https URL or an http
@@ -91,8 +105,11 @@ func readMetadata(ctx context.Context, client *http.Client, address, issuer stri
 			return Metadata{}, fmt.Errorf("%s: jwks_uri is http, from an https issuer", address)
 		}
 	}
-	if u, err := parseEndpoint(m.IntrospectionEndpoint, false); err != nil || u.Scheme == "http" && strings.HasPrefix(address, "https:") {
-		m.IntrospectionEndpoint = ""
+	for _, endpoint := range []*string{&m.AuthorizationEndpoint, &m.TokenEndpoint, &m.UserInfoEndpoint, &m.RevocationEndpoint, &m.EndSessionEndpoint, &m.IntrospectionEndpoint} {
+		u, err := parseEndpoint(*endpoint, false)
+		if err != nil || u.Scheme == "http" && strings.HasPrefix(address, "https:") {
+			*endpoint = ""
+		}
 	}
 	return m, nil
 }

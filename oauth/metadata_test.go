@@ -9,6 +9,7 @@ import (
 	"net/http/cookiejar"
 	"net/http/httptest"
 	"net/url"
+	"reflect"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -74,6 +75,24 @@ func TestFetchMetadata(t *testing.T) {
 				t.Errorf("Issuer = %q, want %q", m.Issuer, c.issuer)
 			}
 		})
+	}
+}
+
+func TestFetchMetadataEndpoints(t *testing.T) {
+	const id = "https://id.example"
+	document := `{"issuer":"` + id + `","authorization_endpoint":"` + id + `/authorize?tenant=1","token_endpoint":"http://id.example/token",
+		"userinfo_endpoint":"javascript:alert(1)","revocation_endpoint":"http://localhost/revoke","end_session_endpoint":"https://out.example/",
+		"token_endpoint_auth_methods_supported":["client_secret_post"],"authorization_response_iss_parameter_supported":true}`
+	m, err := oauth.FetchMetadata(t.Context(), &http.Client{Transport: answers{id + "/.well-known/openid-configuration": document}}, id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := oauth.Metadata{
+		Issuer: id, AuthorizationEndpoint: id + "/authorize?tenant=1", EndSessionEndpoint: "https://out.example/",
+		TokenAuthMethods: []string{"client_secret_post"}, ResponseIssuer: true,
+	}
+	if !reflect.DeepEqual(m, want) { // what must not be used is left out
+		t.Errorf("got  %+v\nwant %+v", m, want)
 	}
 }
 
