@@ -58,7 +58,15 @@ func importBreaches() []breach {
 		{"middleware imports the grant", "middleware/x.go", pkg("middleware", "example.org/m/oauth/emailcaptcha"), []string{
 			"middleware-imports-oauth middleware/x.go:2",
 		}},
+		{"middleware imports another module", "middleware/x.go", pkg("middleware", "golang.org/x/oauth2"), []string{
+			"middleware-needs-only-go-jose middleware/x.go:2",
+		}},
+		{"a test of middleware imports another module", "middleware/x_test.go", pkg("middleware_test", "golang.org/x/oauth2"), nil},
+		{"the browser side imports another module", "middleware/session/x.go", pkg("session", "golang.org/x/sync/singleflight"), []string{
+			"session-needs-only-x-oauth2 middleware/session/x.go:2",
+		}},
 		{"middleware imports fosite", "middleware/x.go", pkg("middleware", "github.com/ory/fosite/token/jwt"), []string{
+			"middleware-needs-only-go-jose middleware/x.go:2",
 			"fosite-has-four-homes middleware/x.go:2",
 		}},
 		{"a test of middleware imports providertest", "middleware/session/x_test.go", pkg("session_test", "example.org/m/provider/providertest"), []string{

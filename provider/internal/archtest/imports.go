@@ -4,6 +4,8 @@ const (
 	fosite      = "github.com/ory/fosite/..."
 	internal    = "provider/internal/..."
 	captcha     = "oauth/emailcaptcha/..."
+	browserSide = "middleware/session/..."
+	joseV4      = "github.com/go-jose/go-jose/v4/..."
 	storeFamily = "provider/storage/..."
 	// What tests of engines need: the suite and real servers.
 	storeSuite   = "provider/storage/storetest/..."
@@ -43,7 +45,7 @@ func importRules() []Rule {
 	}, {
 		name:  "oauth-needs-only-go-jose",
 		right: "write it with the standard library and go-jose v4; a test may use more",
-		of:    []string{"oauth/..."}, except: []string{captcha}, shipping: true, ours: anything(), theirs: []string{"github.com/go-jose/go-jose/v4/..."},
+		of:    []string{"oauth/..."}, except: []string{captcha}, shipping: true, ours: anything(), theirs: []string{joseV4},
 	}, {
 		name:  "emailcaptcha-imports-oauth",
 		right: "the grant knows no store and no mail: declare what it needs as an interface of its own",
@@ -56,6 +58,14 @@ func importRules() []Rule {
 		name:  "middleware-imports-oauth",
 		right: "take what is needed as an oauth type or an interface; a test of both sides belongs in provider",
 		of:    []string{"middleware/..."}, ours: []string{"middleware/...", "oauth/..."}, notOurs: []string{captcha}, theirs: anything(),
+	}, {
+		name:  "middleware-needs-only-go-jose",
+		right: "a service that only verifies tokens pays for nothing else: write it with the standard library, or make it an example in a module of its own",
+		of:    []string{"middleware/..."}, except: []string{browserSide}, shipping: true, ours: anything(), theirs: []string{joseV4},
+	}, {
+		name:  "session-needs-only-x-oauth2",
+		right: "write it with the standard library, go-jose v4 and golang.org/x/oauth2",
+		of:    []string{browserSide}, shipping: true, ours: anything(), theirs: []string{joseV4, "golang.org/x/oauth2"},
 	}, {
 		name:  "consumers-tests-without-provider",
 		right: "put the joint test in provider: one such test takes the go.sum of who uses this package from 2 lines to 196",
