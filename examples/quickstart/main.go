@@ -113,6 +113,8 @@ const (
 	envID         = "quickstart-env"
 	serviceID     = "quickstart-service"
 	serviceSecret = "quickstart-service-secret-for-this-machine-only"
+	webID         = "quickstart-web" // examples/webapp
+	webSecret     = "quickstart-web-secret-for-this-machine-only"
 )
 
 // configuration is what a file would say. Everything else keeps its default.
@@ -134,6 +136,13 @@ func configuration(issuer, app, data string) config.Config {
 		}, {
 			ID: envID, Name: "Notes with the CloudBase SDK", CloudBase: true, SignUp: true,
 			Scopes: []string{"openid", "email", "profile", "notes:read"}, Audiences: []string{app}, Origins: []string{app},
+		}, {
+			ID: webID, Name: "Notes, rendered on a server", FirstParty: true, SignUp: true, Secrets: []config.Secret{webSecret},
+			// On this address any port will do (RFC 8252 section 7.3).
+			RedirectURIs:           []string{"http://127.0.0.1/auth/callback"},
+			PostLogoutRedirectURIs: []string{"http://127.0.0.1/"},
+			GrantTypes:             []string{config.GrantAuthorizationCode, config.GrantRefreshToken},
+			Scopes:                 scopes, Audiences: []string{app},
 		}, {
 			ID: serviceID, Name: "Notes backup", Secrets: []config.Secret{serviceSecret},
 			GrantTypes: []string{config.GrantClientCredentials},
