@@ -131,7 +131,16 @@ func newPerson(t *testing.T, answers url.Values) *person {
 		}
 		return nil
 	}
-	return &person{t, &http.Client{Jar: jar, CheckRedirect: stop}, answers}
+	return &person{t, &http.Client{Jar: jar, CheckRedirect: stop, Transport: pages{}}, answers}
+}
+
+// pages asks for pages, as a browser does.
+type pages struct{}
+
+func (pages) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.Header.Set("Accept", "text/html")
+	return http.DefaultTransport.RoundTrip(r)
 }
 
 // signIn goes through the authorization code flow of a public client with PKCE.
@@ -160,14 +169,20 @@ var (
 func (p *person) visit(target string) *url.URL {
 	p.t.Helper()
 	resp, err := p.client.Get(target)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return p.fillIn(resp)
+}
+
+// fillIn goes on from a page as visit does.
+func (p *person) fillIn(resp *http.Response) *url.URL {
+	p.t.Helper()
 	for range 10 {
+		body, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
 		if err != nil {
 			p.t.Fatal(err)
-		}
-		body, err2 := io.ReadAll(resp.Body)
-		resp.Body.Close()
-		if err2 != nil {
-			p.t.Fatal(err2)
 		}
 		if location, err := resp.Location(); err == nil {
 			return location
@@ -179,9 +194,9 @@ func (p *person) visit(target string) *url.URL {
 		if form == nil {
 			return resp.Request.URL
 		}
-		action, err3 := resp.Request.URL.Parse(html.UnescapeString(string(form[1])))
-		if err3 != nil {
-			p.t.Fatal(err3)
+		action, err := resp.Request.URL.Parse(html.UnescapeString(string(form[1])))
+		if err != nil {
+			p.t.Fatal(err)
 		}
 		fields := url.Values{}
 		for _, f := range hiddenName.FindAllSubmatch(body, -1) {
@@ -190,8 +205,10 @@ func (p *person) visit(target string) *url.URL {
 		for name, values := range p.answers {
 			fields[name] = values
 		}
-		resp, err = p.client.PostForm(action.String(), fields)
+		if resp, err = p.client.PostForm(action.String(), fields); err != nil {
+			p.t.Fatal(err)
+		}
 	}
-	p.t.Fatalf("no end of forms at %s", target)
+	p.t.Fatalf("no end of forms at %s", resp.Request.URL)
 	return nil
 }

@@ -34,6 +34,7 @@ func TestOIDCProvider(t *testing.T) {
 	}{
 		{"Tokens", testTokens},
 		{"Person", testPerson},
+		{"Session", testSession},
 		{"Down", testDown},
 		{"Rotation", testRotation},
 		{"Bound", testBound},
