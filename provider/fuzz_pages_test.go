@@ -76,6 +76,20 @@ func (v *visitor) signIn(t *testing.T) {
 	}
 }
 
+// consent returns the request of a consent page.
+func (v *visitor) consent(t *testing.T) string {
+	t.Helper()
+	path := authorizePath(thirdID, "prompt", "consent")
+	page := v.ask("GET", path, "").Body.String()
+	if !strings.Contains(page, `id="allow"`) { // the session was ended by what was sent before
+		v.session = ""
+		v.signIn(t)
+		page = v.ask("GET", path, "").Body.String()
+	}
+	_, form := formOf(t, page, "allow")
+	return form.Get("request")
+}
+
 // fill puts what placeholders stand for into all of the inputs.
 func (v *visitor) fill(t *testing.T, inputs ...*string) {
 	t.Helper()
@@ -86,12 +100,11 @@ func (v *visitor) fill(t *testing.T, inputs ...*string) {
 	found := []string{"{browser}", v.browser, "{code}", "123456"}
 	if strings.Contains(all, "{session}") || strings.Contains(all, "{consent}") {
 		v.signIn(t)
-		found = append(found, "{session}", v.session)
 	}
 	if strings.Contains(all, "{consent}") {
-		_, form := formOf(t, v.ask("GET", authorizePath(thirdID), "").Body.String(), "allow")
-		found = append(found, "{consent}", form.Get("request"))
+		found = append(found, "{consent}", v.consent(t))
 	}
+	found = append(found, "{session}", v.session)
 	if strings.Contains(all, "{v}") {
 		id, _ := v.begin(t)
 		found = append(found, "{v}", id)
