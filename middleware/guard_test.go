@@ -172,6 +172,9 @@ func TestRS29_Panics(t *testing.T) {
 			if !strings.Contains(log.String(), "level=ERROR") || !strings.Contains(log.String(), "guard_test.go") {
 				t.Errorf("the log does not say what happened: %s", &log)
 			}
+			if strings.Contains(log.String(), "secret defect") {
+				t.Errorf("the log has what the panic said, which may be a token: %s", &log)
+			}
 		})
 	}
 }

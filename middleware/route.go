@@ -183,4 +183,4 @@ func (g *Guard) allows(granted oauth.Scopes, wanted string) bool {
 }
 
 // panicked makes an error of what recover returned, with the place of the panic.
-func panicked(defect any) error { return fmt.Errorf("panic: %v\n%s", defect, debug.Stack()) }
+func panicked(defect any) error { return fmt.Errorf("panic: %T\n%s", defect, debug.Stack()) }

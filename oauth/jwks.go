@@ -244,7 +244,7 @@ func (k *RemoteKeys) attempt(began time.Time, flight chan struct{}) {
 func (k *RemoteKeys) fetch(ctx context.Context) (set keySet, maxAge time.Duration, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+			err = fmt.Errorf("panic: %T\n%s", p, debug.Stack()) // not its value, which may hold anything
 		}
 	}()
 	address := cmp.Or(k.cfg.JWKSURL, k.discovered)

@@ -138,7 +138,7 @@ func (i *issuer) fetchMetadata(began time.Time, flight chan struct{}) {
 // recovered, deferred, turns a panic into an error.
 func recovered(err *error) {
 	if p := recover(); p != nil {
-		*err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		*err = fmt.Errorf("panic: %T\n%s", p, debug.Stack())
 	}
 }
 

@@ -1,10 +1,10 @@
 // Package consent remembers what people have allowed clients.
 //
-// Its invariant: a consent holds what its person has said yes to since they last said
-// no, and nothing else. It grows by what is allowed on the consent page, and goes as a
-// whole. Whatever was granted because of it is worth something only as long as it
+// Its invariant: a consent holds what its person has said yes to since it was last
+// withdrawn, and nothing else. It grows by what is allowed on the consent page, where a
+// no gives nothing and takes nothing, and goes as a whole. Whatever was granted because of it is worth something only as long as it
 // covers that: whoever uses a grant that rests on a consent asks [Service.Covers]. What
-// they allow after a no is another consent, with another id, on which nothing rests that
+// they allow after that is another consent, with another id, on which nothing rests that
 // was granted before.
 //
 //	consent/<subject, client>   {id, scopes, at}, in the group consent/sub/<subject>
