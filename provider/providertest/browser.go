@@ -65,8 +65,8 @@ func (b *Browser) Open(t testing.TB, target string) Page {
 // to. A browser in which somebody is signed in already is not asked.
 func (b *Browser) SignIn(t testing.TB, target string, who Person) Page {
 	t.Helper()
-	b.issuer.signing.take()
-	defer b.issuer.signing.give()
+	b.issuer.turn.take()
+	defer b.issuer.turn.give()
 	p := b.Open(t, target)
 	if has(t, p, "email") {
 		p = b.Submit(t, p, "email", "email", who.Email)

@@ -33,7 +33,10 @@ const (
 	noAddress = "http://127.0.0.1:1"
 
 	clientOrigin = "https://providertest.example"
-	mailWait     = 30 * time.Second
+
+	// mailWait is beyond the 30 s for which a mail is left to the provider that was
+	// asked for it, when another has taken over meanwhile.
+	mailWait = time.Minute
 )
 
 // An Issuer is a provider that runs until its test ends. It is safe for concurrent
@@ -43,8 +46,9 @@ type Issuer struct {
 	store *sqlstore.Store
 	apps  apps
 
-	signing  turn // of whoever waits for a mail
-	changing turn // of whoever changes the configuration
+	// turn is of whoever waits for a mail or changes the configuration: a change ends
+	// the provider that would have sent the mail.
+	turn turn
 
 	mu      sync.Mutex
 	cfg     config.Config
@@ -60,9 +64,10 @@ func (t turn) give() { <-t }
 // A running is a provider and the way to end it.
 type running struct {
 	*provider.Provider
-	stop context.CancelFunc
-	done chan struct{}
-	err  error // of Run, once done is closed
+	asked sync.WaitGroup // for each request
+	stop  context.CancelFunc
+	done  chan struct{}
+	err   error // of Run, once done is closed
 }
 
 // New starts an issuer without a listener, on a store of its own. What it logs is
@@ -79,7 +84,7 @@ func Serve(t testing.TB, change ...func(*config.Config)) *Issuer {
 	t.Helper()
 	front := httptest.NewUnstartedServer(nil)
 	i := start(t, "http://"+front.Listener.Addr().String(), change)
-	front.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { i.now().ServeHTTP(w, r) })
+	front.Config.Handler = http.HandlerFunc(i.serve)
 	front.Start()
 	t.Cleanup(front.Close)
 	return i
@@ -91,7 +96,7 @@ func start(t testing.TB, address string, change []func(*config.Config)) *Issuer 
 	if err != nil {
 		t.Fatalf("providertest: open the store: %v", err)
 	}
-	i := &Issuer{inbox: mailtest.New(), store: store, signing: make(turn, 1), changing: make(turn, 1), cfg: config.Config{
+	i := &Issuer{inbox: mailtest.New(), store: store, turn: make(turn, 1), cfg: config.Config{
 		Issuer:  address,
 		Secrets: []config.SecretKey{{ID: "test", Value: "the secret of providertest, known to everybody"}},
 		// Enough to be argon2id, and quick.
@@ -113,17 +118,16 @@ func start(t testing.TB, address string, change []func(*config.Config)) *Issuer 
 			f(c)
 		}
 	})
-	i.apps.mount(i.origin(), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { i.now().ServeHTTP(w, r) }))
+	i.apps.mount(i.origin(), http.HandlerFunc(i.serve))
 	i.apps.mount(clientOrigin, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "signed in") }))
 	return i
 }
 
 // apply changes the configuration: another provider takes over on the same store,
-// and then the one before ends.
+// and the one before ends when it has answered what it was asked. The caller has the
+// turn.
 func (i *Issuer) apply(t testing.TB, change func(*config.Config)) {
 	t.Helper()
-	i.changing.take()
-	defer i.changing.give()
 	cfg := i.config()
 	cfg.Clients = slices.Clone(cfg.Clients)
 	change(&cfg)
@@ -139,8 +143,19 @@ func (i *Issuer) apply(t testing.TB, change func(*config.Config)) {
 	i.cfg, i.current = cfg, next
 	i.mu.Unlock()
 	if before != nil {
+		before.asked.Wait()
 		before.end(t)
 	}
+}
+
+// serve answers a request by the provider that runs at the moment.
+func (i *Issuer) serve(w http.ResponseWriter, r *http.Request) {
+	i.mu.Lock()
+	p := i.current
+	p.asked.Add(1)
+	i.mu.Unlock()
+	defer p.asked.Done()
+	p.ServeHTTP(w, r)
 }
 
 func (i *Issuer) config() config.Config {
@@ -208,6 +223,8 @@ func (i *Issuer) origin() string {
 // AddClient registers a client. Those that are known already go on working.
 func (i *Issuer) AddClient(t testing.TB, c config.Client) {
 	t.Helper()
+	i.turn.take()
+	defer i.turn.give()
 	i.apply(t, func(cfg *config.Config) { cfg.Clients = append(cfg.Clients, c) })
 }
 
@@ -216,6 +233,8 @@ func (i *Issuer) AddClient(t testing.TB, c config.Client) {
 // a loopback host, as it is unless a test changes it.
 func (i *Issuer) FixCode(t testing.TB, address, code string) {
 	t.Helper()
+	i.turn.take()
+	defer i.turn.give()
 	i.apply(t, func(cfg *config.Config) {
 		cfg.InsecureTestCodes = append(slices.Clone(cfg.InsecureTestCodes), config.TestCode{Email: address, Code: config.Secret(code)})
 	})
@@ -301,9 +320,9 @@ func (i *Issuer) Token(t testing.TB, who Person, scopes ...string) string {
 // TokenFor is Token for another audience, such as the name of an API.
 func (i *Issuer) TokenFor(t testing.TB, audience string, who Person, scopes ...string) string {
 	t.Helper()
+	i.turn.take()
+	defer i.turn.give()
 	client := i.clientFor(t, audience, scopes)
-	i.signing.take()
-	defer i.signing.give()
 	begun := i.post(t, "/oauth2/verification", url.Values{"client_id": {client}, "email": {who.Email}, "scope": {strings.Join(scopes, " ")}})
 	id, _ := begun["verification_id"].(string)
 	tokens := i.post(t, "/oauth2/token", url.Values{

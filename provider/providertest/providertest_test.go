@@ -84,6 +84,13 @@ func TestTokensAtTheSameTime(t *testing.T) {
 	notes := api(issuer.Verifier())
 	var wg sync.WaitGroup
 	for n := range 10 {
+		wg.Go(func() { issuer.FixCode(t, fmt.Sprint("person-", n, "@example.com"), "424242") })
+		wg.Go(func() {
+			b := issuer.SignedIn(t, providertest.User(fmt.Sprint("other-", n, "@example.com")))
+			if p := b.Open(t, issuer.URL()+"/oauth2/jwks"); p.Status != http.StatusOK {
+				t.Errorf("%d %s", p.Status, p.Body)
+			}
+		})
 		wg.Go(func() {
 			if w := call(notes, issuer.Token(t, providertest.User("ann@example.com"), fmt.Sprint("scope:", n%3))); w.Code != http.StatusOK {
 				t.Errorf("%d %s", w.Code, w.Body)
