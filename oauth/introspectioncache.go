@@ -59,14 +59,18 @@ func (v *IntrospectionVerifier) settle(q *question, digest tokenDigest, token *A
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	q.token, q.err = token, err
-	if v.open[digest] == q {
+	newest := v.open[digest] == q
+	if newest {
 		delete(v.open, digest)
 	}
-	// A slow answer does not undo a later one.
+	// A slow answer does not undo a later one. Where the later one was that the token is
+	// bad, nothing is left of it to compare with: so only who asked last is believed.
 	if a, ok := v.answers[digest]; !ok || !a.asked.After(q.asked) {
 		switch {
 		case token != nil && size <= maxKeptAnswer:
-			v.keep(digest, &answer{token, q.asked})
+			if newest {
+				v.keep(digest, &answer{token, q.asked})
+			}
 		case !errors.Is(err, ErrUnavailable):
 			delete(v.answers, digest)
 		}

@@ -216,3 +216,25 @@ func TestIntrospectionIsBounded(t *testing.T) {
 		wantAccepted(t, v, "opaque")
 	})
 }
+
+// An answer that was on its way when another question learned of the revocation is not
+// remembered: nothing but its slowness would make the token good again.
+func TestRS19_SlowAnswerDoesNotOutliveARevocation(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := new(tellingIssuer)
+		i.setAnswer(func(*http.Request) (*http.Response, error) {
+			pass(3 * time.Second)
+			return claimsAnswer(t, activeToken(time.Now()))(nil)
+		})
+		v := introspector(t, i, nil)
+		var wg sync.WaitGroup
+		wg.Go(func() { wantAccepted(t, v, "opaque") })
+		pass(time.Second)
+		i.setAnswer(nil) // revoked
+		if _, err := v.Introspect(t.Context(), "opaque", 0); !errors.Is(err, oauth.ErrInvalidToken) {
+			t.Errorf("an answer of now: %v", err)
+		}
+		wg.Wait()
+		wantInvalid(t, v, "opaque")
+	})
+}
