@@ -33,11 +33,23 @@ func (i *Identity) IDToken() *oauth.IDToken { return i.id }
 
 // Email returns the person's address, and whether the issuer has checked that it
 // is theirs. Without the scope email it is "". Do not recognise people by it.
+//
+// Where ID token and userinfo endpoint name two addresses, that of the ID token counts,
+// and only what is said beside an address says that it was checked.
 func (i *Identity) Email() (address string, verified bool) {
-	if i.Claim("email", &address) != nil {
+	switch err := i.id.Claim("email", &address); {
+	case err == nil:
+		if err := i.id.Claim("email_verified", &verified); !errors.Is(err, oauth.ErrNoClaim) {
+			return address, err == nil && verified
+		}
+		var other string
+		if json.Unmarshal(i.info["email"], &other) != nil || other != address {
+			return address, false
+		}
+	case !errors.Is(err, oauth.ErrNoClaim) || json.Unmarshal(i.info["email"], &address) != nil:
 		return "", false
 	}
-	err := i.Claim("email_verified", &verified)
+	err := json.Unmarshal(i.info["email_verified"], &verified)
 	return address, err == nil && verified
 }
 

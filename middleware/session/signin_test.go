@@ -2,6 +2,7 @@ package session_test
 
 import (
 	"encoding/json"
+	"maps"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -244,6 +245,31 @@ func TestUserInfo(t *testing.T) {
 		if a := w.browser().open(appURL + "/"); a.status != c.status || !strings.Contains(a.body, c.want) {
 			t.Errorf("%s: %d %s", name, a.status, a.body)
 		}
+	}
+}
+
+// Whether an address was checked is said beside that address: what userinfo says about
+// one does not vouch for another one of the ID token, nor the other way round.
+func TestVerifiedIsTheAddressThatWasChecked(t *testing.T) {
+	for name, c := range map[string]struct {
+		claims   map[string]any // of the ID token
+		userInfo string
+		want     string
+	}{
+		"another address":        {map[string]any{"email": "admin@corp.example"}, `{"sub":"user-1","email":"me@mail.example","email_verified":true}`, "admin@corp.example false"},
+		"the same":               {map[string]any{"email": "me@mail.example"}, `{"sub":"user-1","email":"me@mail.example","email_verified":true}`, "me@mail.example true"},
+		"verified elsewhere":     {map[string]any{"email_verified": true}, `{"sub":"user-1","email":"admin@corp.example"}`, "admin@corp.example false"},
+		"no, says the ID token":  {map[string]any{"email": "me@mail.example", "email_verified": false}, `{"sub":"user-1","email":"me@mail.example","email_verified":true}`, "me@mail.example false"},
+		"both in the ID token":   {map[string]any{"email": "me@mail.example", "email_verified": true}, `{"sub":"user-1"}`, "me@mail.example true"},
+		"no address in userinfo": {map[string]any{"email": "admin@corp.example"}, `{"sub":"user-1","email_verified":true}`, "admin@corp.example false"},
+	} {
+		w := newWorld(t)
+		w.issuer.set(func(i *issuer) {
+			i.userInfo = func() (string, bool) { return c.userInfo, true }
+			i.claims = func(all map[string]any) { maps.Copy(all, c.claims) }
+		})
+		w.app(nil)
+		t.Run(name, func(t *testing.T) { w.browser().open(appURL+"/").greeted(t, "user-1, "+c.want) })
 	}
 }
 
