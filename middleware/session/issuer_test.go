@@ -47,6 +47,7 @@ type issuer struct {
 	tokenType   string // of access tokens, bearer by default
 	withoutISS  bool
 	refreshWait chan struct{} // refreshes wait until it is closed
+	exchanged   func()        // runs between an exchange and its answer, without mu
 
 	answer   func(url.Values)      // changes authorization responses
 	claims   func(map[string]any)  // changes ID tokens
@@ -106,6 +107,10 @@ func (i *issuer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	i.mu.Lock()
+	if i.exchanged != nil && r.URL.Path == "/token" && r.PostFormValue("grant_type") == "authorization_code" {
+		exchanged := i.exchanged
+		defer exchanged()
+	}
 	defer i.mu.Unlock()
 	if i.down {
 		http.Error(w, "down", http.StatusServiceUnavailable)

@@ -23,7 +23,8 @@ type keeper interface {
 	// load returns the browser's session. Without one, or with one that cannot be
 	// read, ok is false. The error is errOutage.
 	load(r *http.Request) (h held, old, ok bool, err error)
-	// begin makes a new session of st, and that of before, if there was one, is over.
+	// begin makes a new session of st, and that of before, if there was one, is over. The
+	// error is errEnded when endGroup has ended the new one already.
 	begin(w http.ResponseWriter, r *http.Request, st state) error
 	// show tells the browser what it has to send from now on.
 	show(w http.ResponseWriter, r *http.Request, h held) error

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"time"
 )
 
@@ -15,6 +16,9 @@ const (
 	leaseLife = 2 * callTimeout
 	// pollEvery is how often a process looks whether another one is done.
 	pollEvery = 50 * time.Millisecond
+	// noteLife is how long it is known that a group has ended: longer than from the
+	// exchange of a code to the session in the store.
+	noteLife = flowLife
 	// putTries is how often a write is tried whose outcome is unknown.
 	putTries = 5
 )
@@ -111,7 +115,14 @@ func wait(ctx context.Context, d time.Duration) error {
 
 func (k storeKeeper) begin(w http.ResponseWriter, r *http.Request, st state) error {
 	secret := draw()
-	if _, err := k.put(r.Context(), held{state: st, id: recordID(secret)}); err != nil { // the session begins here
+	h, err := k.put(r.Context(), held{state: st, id: recordID(secret)}) // the session begins here
+	if err != nil {
+		return err
+	}
+	if err := k.endedMeanwhile(r.Context(), st); err != nil {
+		if err := k.end(r.Context(), h); err != nil {
+			k.log.Warn("could not remove a session that nobody has", "err", err)
+		}
 		return err
 	}
 	before, _, ok, err := k.load(r)
@@ -212,7 +223,12 @@ func (k storeKeeper) end(ctx context.Context, h held) error {
 	return nil
 }
 
+// endGroup also ends the sessions that are about to be stored: it leaves a note first,
+// and whoever stores a session looks for one after that.
 func (k storeKeeper) endGroup(ctx context.Context, group string) error {
+	if err := k.note(ctx, group); err != nil {
+		return err
+	}
 	ids, err := k.cfg.Store.List(ctx, group)
 	if err != nil {
 		return outage(fmt.Errorf("list sessions: %w", err))
@@ -220,6 +236,45 @@ func (k storeKeeper) endGroup(ctx context.Context, group string) error {
 	for _, id := range ids {
 		if err := k.cfg.Store.Delete(ctx, id); err != nil {
 			return outage(fmt.Errorf("remove a session: %w", err))
+		}
+	}
+	return nil
+}
+
+func noteID(group string) string { return "ended." + digest("ended", group) }
+
+// note writes down that a group has ended now.
+func (k storeKeeper) note(ctx context.Context, group string) error {
+	id := noteID(group)
+	for range putTries {
+		before, err := k.cfg.Store.Get(ctx, id)
+		if err != nil {
+			return outage(fmt.Errorf("read when sessions ended: %w", err))
+		}
+		now := k.now()
+		value := k.sealer.seal(id, strconv.AppendInt(nil, now.UnixMilli(), 10))
+		err = k.write(ctx, Record{ID: id, Prev: before.Version, Version: rand.Text(), Expires: now.Add(noteLife), Value: value})
+		if !errors.Is(err, ErrConflict) {
+			return err
+		}
+	}
+	return outage(errors.New("store when sessions ended: others do so all the time"))
+}
+
+// endedMeanwhile returns errEnded when a group of st has ended since st began.
+func (k storeKeeper) endedMeanwhile(ctx context.Context, st state) error {
+	for _, group := range st.groups() {
+		id := noteID(group)
+		record, err := k.cfg.Store.Get(ctx, id)
+		if err != nil {
+			return outage(fmt.Errorf("read when sessions ended: %w", err))
+		}
+		data, _, ok := k.sealer.open(id, record.Value)
+		if !ok {
+			continue
+		}
+		if at, err := strconv.ParseInt(string(data), 10, 64); err != nil || st.Begun <= at {
+			return fmt.Errorf("%w: the issuer has ended it during the sign-in", errEnded)
 		}
 	}
 	return nil

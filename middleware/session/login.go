@@ -85,15 +85,26 @@ func (s *Sessions) callback(w http.ResponseWriter, r *http.Request) {
 		s.failTo(w, r, f, p, err)
 		return
 	}
-	if err := s.keep.begin(w, r, st); err != nil {
+	if err := s.begin(w, r, st); err != nil {
 		p := problem(ProblemUnavailable)
-		if errors.Is(err, errTooLarge) {
+		switch {
+		case errors.Is(err, errTooLarge):
 			p = problem(ProblemBroken)
+		case errors.Is(err, errEnded):
+			p = problem(ProblemSignedOut)
 		}
 		s.failTo(w, r, f, p, err)
 		return
 	}
 	seeOther(w, f.ReturnTo)
+}
+
+// begin makes a session of st, unless the issuer has ended it meanwhile.
+func (s *Sessions) begin(w http.ResponseWriter, r *http.Request, st state) error {
+	if s.over(st) {
+		return fmt.Errorf("%w: the issuer has ended it during the sign-in", errEnded)
+	}
+	return s.keep.begin(w, r, st)
 }
 
 func repeated(q url.Values, names ...string) bool {
@@ -126,6 +137,9 @@ func checkAnswer(issuer string, m oauth.Metadata, q url.Values) (Problem, error)
 
 // complete turns a code into a session.
 func (s *Sessions) complete(ctx context.Context, m oauth.Metadata, f flow, code string) (state, Problem, error) {
+	// What the issuer ends from here on is this session too: the answer may be slower than
+	// the logout token.
+	begun := s.now()
 	got, err := s.issuer.exchange(ctx, m, code, f.Verifier)
 	switch {
 	case errors.Is(err, errEnded):
@@ -143,7 +157,7 @@ func (s *Sessions) complete(ctx context.Context, m oauth.Metadata, f flow, code 
 	now := s.now()
 	st := state{
 		V: stateVersion, Key: draw(), Sub: id.Subject(), SID: id.SessionID(),
-		Begun: now.UnixMilli(), Ends: now.Add(s.cfg.Lifetime).UnixMilli(),
+		Begun: begun.UnixMilli(), Ends: now.Add(s.cfg.Lifetime).UnixMilli(),
 	}.with(got, now)
 	if m.UserInfoEndpoint != "" && slices.ContainsFunc(s.cfg.Scopes, aboutUser) {
 		if st.UserInfo, err = s.issuer.userInfo(ctx, m, got.access, id.Subject()); errors.Is(err, errOutage) {

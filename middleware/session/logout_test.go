@@ -229,6 +229,63 @@ func TestBackchannelLogoutReachesReplicas(t *testing.T) {
 	})
 }
 
+// A logout that arrives while the sign-in is still exchanging its code is not lost.
+func TestBackchannelLogoutDuringTheSignIn(t *testing.T) {
+	for name, changes := range map[string]map[string]any{"of the session": nil, "of the person": {"sid": nil}} {
+		t.Run(name, func(t *testing.T) {
+			eachStore(t, func(t *testing.T, w *world, store session.Store) {
+				w.app(keptIn(store))
+				b := w.browser()
+				callback := b.begin(appURL + "/")
+				w.issuer.set(func(i *issuer) {
+					i.exchanged = func() {
+						if a := w.tell(w.issuer.logoutToken(changes)); a.status != http.StatusOK {
+							t.Errorf("the issuer got %d %s", a.status, a.body)
+						}
+						pass(time.Second) // the answer takes its time
+					}
+				})
+				b.open(callback).refused(t, http.StatusUnauthorized, "not signed in")
+				if b.isSignedIn() {
+					t.Error("the session that the issuer has ended lives on")
+				}
+				w.issuer.set(func(i *issuer) { i.exchanged = nil })
+				b.signIn()
+			})
+		})
+	}
+}
+
+// Neither is it when another replica gets it.
+func TestBackchannelLogoutDuringTheSignInAtAReplica(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		store := session.NewMemory(100, nil)
+		w.app(keptIn(store))
+		two := w.hosts[appURL]
+		w.app(keptIn(store))
+		one := w.hosts[appURL]
+		b := w.browser()
+		callback := b.begin(appURL + "/")
+		w.issuer.set(func(i *issuer) {
+			i.exchanged = func() {
+				w.hosts[appURL] = two
+				if a := w.tell(w.issuer.logoutToken(nil)); a.status != http.StatusOK {
+					t.Errorf("the issuer got %d %s", a.status, a.body)
+				}
+				w.hosts[appURL] = one
+				pass(time.Second)
+			}
+		})
+		b.open(callback).refused(t, http.StatusUnauthorized, "not signed in")
+		if b.isSignedIn() {
+			t.Error("the session that the issuer has ended lives on")
+		}
+		w.issuer.set(func(i *issuer) { i.exchanged = nil })
+		b.signIn()
+	})
+}
+
 func TestForgedLogoutTokens(t *testing.T) {
 	eachStore(t, func(t *testing.T, w *world, store session.Store) {
 		w.app(keptIn(store))
