@@ -378,6 +378,16 @@ func introspected(m *members) (*AccessToken, error) {
 	if m.present("typ") && slices.Contains([]string{"refresh", "offline", "id", "logout", "rt+jwt"}, strings.ToLower(m.text("typ"))) {
 		return nil, errors.New("typ is not that of an access token")
 	}
+	if m.present("token_type") {
+		switch strings.ToLower(m.text("token_type")) {
+		case "refresh_token":
+			return nil, errors.New("token_type is not that of an access token")
+		case "dpop": // without the key nobody can prove it, and it is no bearer token for that
+			if t.confirmation.JKT == "" {
+				return nil, errors.New("token_type is DPoP, and cnf does not name the key")
+			}
+		}
+	}
 	t.claims = m.list
 	return t, m.err
 }

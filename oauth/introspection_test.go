@@ -399,3 +399,19 @@ func FuzzIntrospection(f *testing.F) {
 		}
 	})
 }
+
+// A token that the issuer calls one of DPoP is bound to a key. When the answer does not say
+// to which, nobody can prove it, and it is no bearer token for that.
+func TestRS22_IntrospectedDPoPWithoutKey(t *testing.T) {
+	for _, c := range []struct {
+		kind string
+		good bool
+	}{{"DPoP", false}, {"dpop", false}, {"refresh_token", false}, {"Bearer", true}, {"bearer", true}} {
+		i := new(tellingIssuer)
+		i.set("opaque", activeToken(time.Now()).with("token_type", c.kind))
+		v := introspector(t, i, nil)
+		if _, err := v.Verify(t.Context(), "opaque"); (err == nil) != c.good || err != nil && !errors.Is(err, oauth.ErrInvalidToken) {
+			t.Errorf("token_type %s: %v", c.kind, err)
+		}
+	}
+}

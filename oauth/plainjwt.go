@@ -72,6 +72,8 @@ func checkPlain(m *members, t *AccessToken) error {
 		}
 		if kind := m.text(name); m.err != nil || !slices.Contains(kinds, kind) {
 			return fmt.Errorf("typ is JWT, and the claim %s is not that of an access token", name)
+		} else if kind == "DPoP" && t.confirmation.JKT == "" {
+			return errors.New("the claim typ is DPoP, and cnf does not name the key")
 		}
 		saysSo = true
 	}

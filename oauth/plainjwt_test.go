@@ -103,3 +103,12 @@ func TestRS06_PlainOtherTokens(t *testing.T) {
 		wantInvalid(t, v, key.sign(t, key.header().with("typ", typ).json(t), plain(zitadelAccess).json(t)))
 	}
 }
+
+// A token that says that it is one of DPoP and names no key is not a bearer token.
+func TestRS22_PlainDPoPWithoutKey(t *testing.T) {
+	key := newKey(t, "k1", "ES256")
+	v, _ := withClock(t, staticKeys(t, key.public()), acceptPlain)
+	claims := plain(keycloakAccess)
+	claims["typ"] = "DPoP"
+	wantInvalid(t, v, key.sign(t, key.header().with("typ", "JWT").json(t), claims.json(t)))
+}
