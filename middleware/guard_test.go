@@ -262,6 +262,9 @@ func TestRS21_IdentityHeadersAreTakenAway(t *testing.T) {
 	names := []string{
 		"X-User", "X-Auth-Sub", "Forwarded", "Remote-User", "Remote-Groups", "X-Forwarded-User", "X-Forwarded-Email", "X-Auth-Request-User",
 		"X-Remote-User", "X-User-Id", "X-Webauth-User", "x-user", "X_User", "x_auth_user", "REMOTE_USER", "X-USER", "X-Forwarded-Access-Token",
+		"X-Authentik-Username", "x_authentik_groups", "X-Goog-Authenticated-User-Email", "X-Goog-Iap-Jwt-Assertion", "X-Amzn-Oidc-Identity", "X-Amzn-Oidc-Data",
+		"X-Ms-Client-Principal", "X-Ms-Client-Principal-Name", "Cf-Access-Authenticated-User-Email", "Tailscale-User-Login", "X-Pomerium-Claim-Email",
+		"X-Vouch-User", "X-Vouch-Idp-Claims-Sub", "X-Userinfo", "X-Consumer-Username", "X-Credential-Identifier",
 	}
 	kept := []string{"Accept", "X-Request-Id", "X-Forwarded-For", "X-Users", "Xuser", "Traceparent", "Authorization", "Remote", "Cookie"}
 	i, g := newGuard(t, middleware.Config{})

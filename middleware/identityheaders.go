@@ -13,9 +13,11 @@ import (
 // can write anything into them.
 func IdentityHeaders() []string {
 	return []string{
-		"Forwarded", "Remote-*", "X-Auth-*", "X-Authenticated-*", "X-Email",
+		"Cf-Access-*", "Forwarded", "Remote-*", "Tailscale-*",
+		"X-Amzn-Oidc-*", "X-Auth-*", "X-Authenticated-*", "X-Authentik-*", "X-Consumer-*", "X-Credential-*", "X-Email",
 		"X-Forwarded-Access-Token", "X-Forwarded-Email", "X-Forwarded-Groups", "X-Forwarded-Preferred-Username", "X-Forwarded-User",
-		"X-Remote-*", "X-User", "X-User-*", "X-Username", "X-Webauth-*",
+		"X-Goog-Authenticated-*", "X-Goog-Iap-*", "X-Ms-Client-Principal", "X-Ms-Client-Principal-*", "X-Pomerium-*",
+		"X-Remote-*", "X-User", "X-User-*", "X-Userinfo", "X-Username", "X-Vouch-*", "X-Webauth-*",
 	}
 }
 
