@@ -40,6 +40,7 @@ type issuer struct {
 	padding     int           // bytes that make access tokens longer
 	grace       time.Duration // in which a spent refresh token gets the current one; 0 is strict
 	rotates     bool
+	oneToken    bool // each sign-in gets the same refresh token
 	down        bool
 	skipPKCE    bool   // accepts any verifier, as bad issuers do
 	publicOnly  bool   // knows clients by client_id alone
@@ -265,6 +266,9 @@ func (i *issuer) refresh(w http.ResponseWriter, r *http.Request) {
 func (i *issuer) give(w http.ResponseWriter, f *family, nonce string) {
 	if f.current == "" {
 		f.current = i.draw("refresh")
+		if i.oneToken {
+			f.current = "refresh-of-all"
+		}
 		i.families[f.current] = f
 	}
 	access := i.draw("access") + "-" + f.grant.person + strings.Repeat("x", i.padding)

@@ -96,8 +96,8 @@ func (k cookieKeeper) show(w http.ResponseWriter, r *http.Request, h held) error
 }
 
 // flight is by the refresh token: another cookie of the same session, with another
-// one, is another refresh.
-func (k cookieKeeper) flight(h held) string { return digest("refresh", h.Refresh) }
+// one, is another refresh. Two sessions of a person may have the same one.
+func (k cookieKeeper) flight(h held) string { return digest("refresh", h.Key+"\x00"+h.Refresh) }
 
 func (k cookieKeeper) renew(ctx context.Context, h held, fetch refresh) (held, error) {
 	st, err := fetch(ctx, h.state)

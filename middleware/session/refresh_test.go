@@ -507,3 +507,24 @@ func (p panicky) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	return p.hosts.RoundTrip(r)
 }
+
+// An issuer may give a person one refresh token for all sign-ins of an app. Their sessions
+// are two all the same: signing out of one does not end the other.
+func TestSessionsWithOneRefreshToken(t *testing.T) {
+	eachStore(t, func(t *testing.T, w *world, store session.Store) {
+		w.issuer.set(func(i *issuer) { i.rotates, i.oneToken = false, true })
+		s := w.app(keptIn(store))
+		first, second := w.browser(), w.browser()
+		first.signIn()
+		pass(time.Minute)
+		second.signIn()
+		pass(11 * time.Minute)
+		first.open(appURL+"/").greeted(t, "user-1")
+		second.open(appURL+"/").greeted(t, "user-1")
+		first.stop = issuerURL
+		first.post(appURL + s.LogoutURL())
+		if !second.isSignedIn() {
+			t.Error("the other browser was signed out too")
+		}
+	})
+}
