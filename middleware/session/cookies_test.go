@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/lettergate/lettergate/middleware/session"
 )
@@ -183,4 +184,22 @@ func TestLargeTokens(t *testing.T) {
 	}
 	w.app(keptIn(session.NewMemory(10, nil)))
 	b.signIn()
+}
+
+// A request that was sent before the browser signed in again, and is answered after, does
+// not take the new session's cookie away: both have one name.
+func TestLateRequestsKeepTheNewSession(t *testing.T) {
+	eachStore(t, func(t *testing.T, w *world, store session.Store) {
+		s := w.app(keptIn(store))
+		b, late := w.browser(), w.browser()
+		b.signIn()
+		late.put(b.sessionCookie())
+		pass(time.Minute)
+		b.open(appURL+s.LoginURL("/")).greeted(t, "user-1")
+		a := late.open(appURL + "/public")
+		a.greeted(t, "whoever")
+		if set := a.header.Values("Set-Cookie"); len(set) != 0 {
+			t.Errorf("the late answer sets %q", set)
+		}
+	})
 }

@@ -87,9 +87,14 @@ func (k cookieKeeper) begin(w http.ResponseWriter, r *http.Request, st state) er
 	}
 	if before, _, ok := k.openSession(r); ok {
 		k.markEnded(before.Key)
+		k.markEnded(replaced(before.Key))
 	}
 	return nil
 }
+
+// replaced is the name under which a session is marked whose cookie the browser does not
+// have any more, because that of another one took its place.
+func replaced(key string) string { return "replaced." + key }
 
 func (k cookieKeeper) show(w http.ResponseWriter, r *http.Request, h held) error {
 	return k.cookies.setSession(w, r, text(k.sealer.seal(k.cookies.session, h.encode())), h.left(k.now()))

@@ -204,7 +204,7 @@ func (s *Sessions) current(w http.ResponseWriter, r *http.Request) (h held, ok b
 		return held{}, false, err
 	}
 	if s.over(h.state) {
-		s.cookies.clearSession(w, r)
+		s.drop(w, r, h.state)
 		return held{}, false, nil
 	}
 	if h.due(s.now()) {
@@ -213,7 +213,7 @@ func (s *Sessions) current(w http.ResponseWriter, r *http.Request) (h held, ok b
 		case err == nil && !s.over(next.state):
 			h, old = next, true
 		case err == nil, errors.Is(err, errEnded):
-			s.cookies.clearSession(w, r)
+			s.drop(w, r, h.state)
 			return held{}, false, nil
 		case !h.alive(s.now()):
 			return held{}, false, err
@@ -227,6 +227,14 @@ func (s *Sessions) current(w http.ResponseWriter, r *http.Request) (h held, ok b
 		}
 	}
 	return h, true, nil
+}
+
+// drop takes a session that is over from the browser, unless another one took its place
+// there: a request from before that is answered late would take away the new one.
+func (s *Sessions) drop(w http.ResponseWriter, r *http.Request, st state) {
+	if _, late := s.ended.get(s.now(), replaced(st.Key)); !late {
+		s.cookies.clearSession(w, r)
+	}
 }
 
 // over says whether a session has ended, as far as this process knows.
