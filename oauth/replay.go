@@ -70,7 +70,8 @@ func (m *ReplayMemory) First(_ context.Context, id string, until time.Time) (boo
 
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.tick(now.UnixNano() / int64(replayLot))
+	current := now.UnixNano() / int64(replayLot)
+	m.tick(current)
 	// One id may come with several times.
 	for _, ids := range m.lots {
 		if _, used := ids[key]; used {
@@ -80,7 +81,7 @@ func (m *ReplayMemory) First(_ context.Context, id string, until time.Time) (boo
 	for m.count >= m.max {
 		m.drop(m.first() + 1)
 	}
-	if lot < m.floor {
+	if lot < max(m.floor, current) {
 		return false, nil
 	}
 	if m.lots[lot] == nil {
@@ -98,7 +99,17 @@ func (m *ReplayMemory) tick(current int64) {
 	if m.floor > current+int64(maxReplayLife/replayLot)+1 {
 		m.floor = current
 	}
-	m.drop(current)
+	// The floor goes no higher than what is dropped: a clock that is ahead for a moment
+	// must not have everything refused that comes after it is right again.
+	last, found := int64(0), false
+	for lot := range m.lots {
+		if lot < current && (!found || lot > last) {
+			last, found = lot, true
+		}
+	}
+	if found {
+		m.drop(last + 1)
+	}
 }
 
 // drop removes the lots before floor, for good.

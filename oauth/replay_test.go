@@ -48,8 +48,12 @@ func TestRS25_ReplayMemory(t *testing.T) {
 	// A clock that was years ahead and is right again.
 	now = noon.Add(10 * 365 * 24 * time.Hour)
 	isFirst(t, m, "x", now)
-	now = noon
-	if !isFirst(t, m, "y", noon.Add(time.Minute)) {
+	now = until.Add(11 * time.Second)
+	if isFirst(t, m, "a", until.Add(70*time.Second)) {
+		t.Error("an id was forgotten because the clock was ahead")
+	}
+	now = noon.Add(2 * time.Minute)
+	if !isFirst(t, m, "y", now.Add(time.Minute)) {
 		t.Error("refuses everything until the clock is where it was")
 	}
 }
@@ -129,4 +133,25 @@ func TestRS25_Flood(t *testing.T) {
 		t.Errorf("%d bytes", grown)
 	}
 	runtime.KeepAlive(m)
+}
+
+// A clock that was ahead for a moment costs the proofs of about two minutes, not all until
+// the time comes that it showed; and nothing that was used is good again.
+func TestRS25_ClockAheadForAMoment(t *testing.T) {
+	now := noon
+	m := oauth.NewReplayMemory(1000, func() time.Time { return now })
+	isFirst(t, m, "before", noon.Add(time.Minute))
+	now = noon.Add(30 * time.Minute)
+	isFirst(t, m, "ahead", now.Add(time.Minute))
+	now = noon.Add(time.Second)
+	if isFirst(t, m, "before", noon.Add(time.Minute)) {
+		t.Error("a replay got through")
+	}
+	now = noon.Add(2 * time.Minute)
+	if !isFirst(t, m, "after", now.Add(time.Minute)) {
+		t.Error("an honest proof is refused, because the clock was ahead once")
+	}
+	if isFirst(t, m, "past", now.Add(-time.Minute)) {
+		t.Error("what need not be remembered any more was first")
+	}
 }
