@@ -2,7 +2,10 @@
 // tokens of an issuer. Each route asks for its scope, and handlers learn from the
 // token alone who calls.
 //
-//	go run ./examples/service -issuer http://localhost:8080 -audience http://localhost:8082
+//	go run ./examples/service -issuer http://localhost:8080 -audience http://localhost:8081
+//
+// is for the tokens of examples/quickstart, which are for its notes: /me shows what they
+// say, and the other routes refuse them, for they have no such scope.
 package main
 
 import (

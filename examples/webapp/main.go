@@ -23,7 +23,7 @@ import (
 )
 
 func main() {
-	addr := flag.String("addr", "127.0.0.1:8082", "`host:port` of the app")
+	addr := flag.String("addr", "127.0.0.1:8083", "`host:port` of the app")
 	issuer := flag.String("issuer", "http://localhost:8080", "`URL` of the issuer")
 	api := flag.String("api", "http://localhost:8081", "`URL` of the notes API")
 	flag.Parse()

@@ -313,6 +313,6 @@ func (r *Ring) adopt(ctx context.Context, stored storage.Record) error {
 		return err
 	}
 	r.held.Store(next)
-	r.cfg.Logger.InfoContext(ctx, "signing keys in use", "keys", r)
+	r.cfg.Logger.InfoContext(ctx, "signing keys in use", "ring", r)
 	return nil
 }

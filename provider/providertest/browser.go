@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -183,11 +184,12 @@ func (n navigation) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // AppClient is the registration of an app whose callback is at redirectURL: a
 // public client of the first party that people may sign up through, with refresh
-// tokens. Change it as needed and hand it to AddClient.
+// tokens. It may ask for openid, email, profile, offline_access and the scopes. Change
+// it as needed and hand it to AddClient.
 func AppClient(id, redirectURL string, scopes ...string) config.Client {
 	return config.Client{
 		ID: id, FirstParty: true, SignUp: true, RedirectURIs: []string{redirectURL},
 		GrantTypes: []string{config.GrantAuthorizationCode, config.GrantRefreshToken},
-		Scopes:     append([]string{"openid", "email", "profile", "offline_access"}, scopes...),
+		Scopes:     slices.Compact(slices.Sorted(slices.Values(append([]string{"openid", "email", "profile", "offline_access"}, scopes...)))),
 	}
 }
