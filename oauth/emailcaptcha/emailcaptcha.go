@@ -149,7 +149,7 @@ func (h *Handler) HandleTokenEndpointRequest(ctx context.Context, r fosite.Acces
 	}
 	switch {
 	case errors.Is(err, ErrInvalid):
-		return fosite.ErrInvalidGrant.WithWrap(err).WithHint("The code is wrong, was used, or is too old. Start a new verification.")
+		return fosite.ErrInvalidGrant.WithWrap(err).WithHint("The code is wrong, was used, or is too old. Look at it again, or start a new verification.")
 	case errors.Is(err, ErrScope):
 		return fosite.ErrInvalidScope.WithWrap(err).WithHint("The scope may only narrow what the verification was started with.")
 	case err != nil:
