@@ -445,3 +445,25 @@ func TestProtectPanicsOnMistakes(t *testing.T) {
 		t.Error("a guard without a verifier was made")
 	}
 }
+
+// Names and beginnings of any length are found.
+func TestIdentityHeadersOfAnyLength(t *testing.T) {
+	i := newIssuer()
+	defer i.close()
+	verifier, err := middleware.ForIssuer(i.url, api)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := guardFor(t, verifier, middleware.Config{IdentityHeaders: []string{"q*", "Id", "User"}})
+	r := get("Bearer " + i.token("notes", nil))
+	for _, name := range []string{"Q", "Q-Name", "Id", "User", "Kept", "Ide", "Us", "Users"} {
+		r.Header.Set(name, "ann")
+	}
+	g.Require()(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		for name, want := range map[string]bool{"Q": false, "Q-Name": false, "Id": false, "User": false, "Kept": true, "Ide": true, "Us": true, "Users": true} {
+			if got := r.Header.Get(name) != ""; got != want {
+				t.Errorf("%s is there: %t, want %t", name, got, want)
+			}
+		}
+	})).ServeHTTP(httptest.NewRecorder(), r)
+}

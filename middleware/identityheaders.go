@@ -24,8 +24,9 @@ func IdentityHeaders() []string {
 // headerPatterns find headers by name. Case does not count, and neither does the
 // difference of "-" and "_", which is lost on the way into CGI and its descendants.
 type headerPatterns struct {
-	patterns []headerPattern
-	first    [256]bool // the first byte of any pattern: most headers end here
+	// By their third byte, in which most differ: few headers are compared with any.
+	byThird [256][]headerPattern
+	short   []headerPattern // those that have none
 }
 
 type headerPattern struct {
@@ -35,15 +36,24 @@ type headerPattern struct {
 
 func newHeaderPatterns(patterns []string) (headerPatterns, error) {
 	var h headerPatterns
+	var long []headerPattern
 	for _, p := range patterns {
 		name, prefix := strings.CutSuffix(strings.Map(foldRune, p), "*")
 		if name == "" || strings.ContainsFunc(name, notInHeaderName) {
 			return headerPatterns{}, fmt.Errorf("middleware: identity header %q is not the name of a header, or the beginning of one and *", p)
 		}
-		h.patterns = append(h.patterns, headerPattern{name, prefix})
+		if len(name) < 3 {
+			h.short = append(h.short, headerPattern{name, prefix})
+		} else {
+			long = append(long, headerPattern{name, prefix})
+		}
 	}
-	for c := range 256 {
-		h.first[c] = slices.ContainsFunc(h.patterns, func(p headerPattern) bool { return p.name[0] == foldByte(byte(c)) })
+	for c := range h.byThird {
+		for _, p := range long {
+			if p.name[2] == foldByte(byte(c)) {
+				h.byThird[c] = append(h.byThird[c], p)
+			}
+		}
 	}
 	return h, nil
 }
@@ -71,7 +81,8 @@ func foldRune(r rune) rune {
 
 // match is on the way of every request, so it makes no copy of name.
 func (h *headerPatterns) match(name string) bool {
-	return name != "" && h.first[name[0]] && slices.ContainsFunc(h.patterns, func(p headerPattern) bool { return p.match(name) })
+	matches := func(p headerPattern) bool { return p.match(name) }
+	return len(name) > 2 && slices.ContainsFunc(h.byThird[name[2]], matches) || slices.ContainsFunc(h.short, matches)
 }
 
 func (p headerPattern) match(name string) bool {
